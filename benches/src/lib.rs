@@ -1,0 +1,1 @@
+//! Rule-set and traffic generators, and the benches that use them.

@@ -1,0 +1,53 @@
+//! What a lookup is asked about: the header fields of one packet.
+
+/// A zone's index in the policy. Small and dense; [`ZoneId::UNKNOWN`] is never the zone of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ZoneId(pub u16);
+
+impl ZoneId {
+    /// The zone of a packet whose side nobody told: only rules that say "any zone" match it.
+    pub const UNKNOWN: ZoneId = ZoneId(u16::MAX);
+}
+
+/// The address family of a key or prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4: addresses stand in the low 32 bits.
+    V4,
+    /// IPv6: addresses take all 128 bits.
+    V6,
+}
+
+impl Family {
+    /// Bits in an address: 32 or 128.
+    pub const fn bits(self) -> u8 {
+        match self {
+            Family::V4 => 32,
+            Family::V6 => 128,
+        }
+    }
+}
+
+/// The fields of one packet that rules can look at. 40 bytes of facts, all host order.
+///
+/// Protocols without ports carry zero in both. ICMP and ICMPv6 carry their type in `src_port` and
+/// their code in `dst_port`, so that one port comparison serves both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketKey {
+    /// Source address, in the low [`Family::bits`] bits.
+    pub src: u128,
+    /// Destination address, in the low [`Family::bits`] bits.
+    pub dst: u128,
+    /// Family of both addresses.
+    pub family: Family,
+    /// IP protocol number: of the last header of an IPv6 chain.
+    pub protocol: u8,
+    /// Source port, or ICMP type.
+    pub src_port: u16,
+    /// Destination port, or ICMP code.
+    pub dst_port: u16,
+    /// The zone the packet came from.
+    pub from_zone: ZoneId,
+    /// The zone it is going to.
+    pub to_zone: ZoneId,
+}

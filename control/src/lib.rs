@@ -1,0 +1,1 @@
+//! Who decides: policy, compile, control socket, metrics, command line.

@@ -1,0 +1,181 @@
+//! Counters: private to a worker while a burst is judged, committed after it, read by anyone.
+
+use crate::verdict::{DropReason, PassReason};
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes of those frames, Ethernet header included, FCS not.
+    pub bytes: u64,
+}
+
+/// The kernel's own counters of one AF_XDP socket (`XDP_STATISTICS`): frames that never became
+/// the worker's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketStatistics {
+    /// Dropped by the kernel for other reasons, such as a frame too long for the umem's.
+    pub rx_dropped: u64,
+    /// Dropped because the receive ring was full.
+    pub rx_ring_full: u64,
+    /// Times the kernel found the fill ring empty.
+    pub rx_fill_ring_empty: u64,
+    /// Dropped for an invalid descriptor in the fill ring.
+    pub rx_invalid_descriptors: u64,
+    /// Not sent for an invalid descriptor in the transmit ring.
+    pub tx_invalid_descriptors: u64,
+    /// Times the kernel found the transmit ring empty.
+    pub tx_ring_empty: u64,
+}
+
+/// One queue of one port at one moment.
+///
+/// Conservation: `rx = passed to the other port's tx + drops + held`, where the frames of a port
+/// are counted as `tx` on the port they leave by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSnapshot {
+    /// The queue's number on its interface.
+    pub queue: u32,
+    /// Frames received, those that the XDP program dropped for want of a worker included.
+    pub rx: Count,
+    /// Frames whose transmission the kernel completed.
+    pub tx: Count,
+    /// Frames received here and handed to the kernel for transmission that it has not completed.
+    pub held: u64,
+    /// Frames received here and dropped, by [`DropReason`] discriminant.
+    pub drops: [u64; DropReason::COUNT],
+    /// Frames received here and forwarded, by [`PassReason`] discriminant.
+    pub passed: [u64; PassReason::COUNT],
+    /// The kernel's counters of the socket; `None` on a queue without a worker.
+    pub socket: Option<SocketStatistics>,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachMode {
+    /// In the driver (DRV).
+    Native,
+    /// In the generic receive path (SKB): slower; on veth everything arrives on queue 0.
+    Generic,
+}
+
+impl AttachMode {
+    /// The word for it in configuration, JSON and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AttachMode::Native => "native",
+            AttachMode::Generic => "generic",
+        }
+    }
+}
+
+/// What is known of a port's interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Carrier present.
+    Up,
+    /// Interface there, no carrier or not up.
+    Down,
+    /// The interface no longer exists.
+    Gone,
+}
+
+impl Link {
+    /// The word for it in JSON and labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Link::Up => "up",
+            Link::Down => "down",
+            Link::Gone => "gone",
+        }
+    }
+}
+
+/// One port at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortSnapshot {
+    /// Name in the configuration.
+    pub name: String,
+    /// Interface.
+    pub interface: String,
+    /// Wire it belongs to.
+    pub wire: String,
+    /// Zone of its packets, an index into the policy's zones.
+    pub zone: classifier::ZoneId,
+    /// How the XDP program is attached.
+    pub mode: AttachMode,
+    /// The interface's state.
+    pub link: Link,
+    /// Every queue of the interface, with or without a worker.
+    pub queues: Vec<QueueSnapshot>,
+}
+
+/// One worker at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerSnapshot {
+    /// Its number, from 0.
+    pub worker: usize,
+    /// Wire it serves.
+    pub wire: String,
+    /// Queue it serves, on both ports.
+    pub queue: u32,
+    /// Core it is pinned to; `None` if pinning failed.
+    pub core: Option<usize>,
+    /// Generation of the table it judges by.
+    pub generation: u64,
+    /// Bursts that held at least one frame.
+    pub bursts: u64,
+    /// Times it went to sleep in poll.
+    pub sleeps: u64,
+    /// Flows in its table that it opened itself.
+    pub flows: u64,
+    /// Bytes of umem.
+    pub umem_bytes: u64,
+    /// Whether it still runs; `false` is a bug or a lost interface, and status shows it.
+    pub alive: bool,
+}
+
+/// Hits of one rule since the gateway started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleHits {
+    /// The rule's id.
+    pub id: Box<str>,
+    /// What it does.
+    pub action: crate::verdict::Action,
+    /// Packets judged by it, directly or through a flow it allowed. Monotonic across swaps while
+    /// the id stays.
+    pub hits: u64,
+}
+
+/// Everything that can be counted, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Generation last published.
+    pub generation: u64,
+    /// Rules of that table as lowered for the classifier.
+    pub entries: usize,
+    /// Bytes of that table.
+    pub table_bytes: usize,
+    /// Ports in configuration order.
+    pub ports: Vec<PortSnapshot>,
+    /// Workers in order.
+    pub workers: Vec<WorkerSnapshot>,
+    /// Rules of the published table, in order.
+    pub rules: Vec<RuleHits>,
+    /// Most flows all tables can hold.
+    pub flow_capacity: u64,
+    /// Bytes preallocated for flows.
+    pub flow_bytes: u64,
+    /// Flows opened since the start.
+    pub flows_opened: u64,
+    /// Flows closed by timeout, recheck or request since the start.
+    pub flows_closed: u64,
+}
+
+impl Snapshot {
+    /// Flows open now, each counted once.
+    pub fn flows(&self) -> u64 {
+        self.workers.iter().map(|w| w.flows).sum()
+    }
+}

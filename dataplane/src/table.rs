@@ -1,0 +1,104 @@
+//! The compiled policy as the workers see it: immutable, shared, one generation.
+
+use crate::verdict::Action;
+use classifier::{Classifier, Lookup, PacketKey};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// What the data path keeps of a policy's rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableRule {
+    /// The rule's id in the policy; its hits survive a swap under this name.
+    pub id: Box<str>,
+    /// What it does.
+    pub action: Action,
+}
+
+/// One generation of compiled policy. Built by the control side, published whole, dropped off the
+/// workers.
+#[derive(Debug)]
+pub struct Table {
+    generation: u64,
+    classifier: Classifier,
+    /// For each rule of the classifier, the index into `rules`.
+    entries: Box<[u32]>,
+    rules: Box<[TableRule]>,
+    /// Per worker, then per rule. Each worker writes only its own slab.
+    hits: Box<[Box<[AtomicU64]>]>,
+}
+
+impl Table {
+    /// A table that `workers` workers will count hits in.
+    ///
+    /// `entries` has one element for each rule of `classifier`, in its order: the index into
+    /// `rules` of the policy rule it was lowered from.
+    ///
+    /// # Panics
+    /// If an entry points past `rules`.
+    pub fn new(
+        generation: u64,
+        classifier: Classifier,
+        entries: Vec<u32>,
+        rules: Vec<TableRule>,
+        workers: usize,
+    ) -> Self {
+        assert!(entries.iter().all(|&e| (e as usize) < rules.len()), "entry without a rule");
+        let slab = || rules.iter().map(|_| AtomicU64::new(0)).collect();
+        Table {
+            generation,
+            classifier,
+            entries: entries.into(),
+            hits: (0..workers).map(|_| slab()).collect(),
+            rules: rules.into(),
+        }
+    }
+
+    /// Which publication this is; counts up from 1.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The policy's rules in order.
+    pub fn rules(&self) -> &[TableRule] {
+        &self.rules
+    }
+
+    /// Rules of the classifier: what the policy's rules were lowered to.
+    pub fn entries(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// How many workers this table counts for.
+    pub fn workers(&self) -> usize {
+        self.hits.len()
+    }
+
+    /// Bytes held.
+    pub fn memory_usage(&self) -> usize {
+        self.classifier.memory_usage()
+            + size_of_val(&*self.entries)
+            + self.rules.iter().map(|r| size_of::<TableRule>() + r.id.len()).sum::<usize>()
+            + self.hits.iter().map(|slab| size_of_val(&**slab)).sum::<usize>()
+    }
+
+    /// The first rule that matches, as an index into [`rules`](Table::rules), and its action.
+    #[inline]
+    pub fn judge(&self, key: &PacketKey) -> Option<(u32, Action)> {
+        let entry = self.classifier.lookup(key)?;
+        let rule = self.entries[entry as usize];
+        Some((rule, self.rules[rule as usize].action))
+    }
+
+    /// Packets judged by each rule so far, directly or through a flow it allowed, in rule order.
+    pub fn hits(&self) -> Vec<u64> {
+        let sum = |rule: usize| self.hits.iter().map(|slab| slab[rule].load(Relaxed)).sum();
+        (0..self.rules.len()).map(sum).collect()
+    }
+
+    /// Counts one packet for `rule`. Only worker `worker` may call it with its own number: the
+    /// slab has one writer, so a load and a store suffice.
+    #[inline]
+    pub(crate) fn hit(&self, worker: usize, rule: u32) {
+        let cell = &self.hits[worker][rule as usize];
+        cell.store(cell.load(Relaxed) + 1, Relaxed);
+    }
+}

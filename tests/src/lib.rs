@@ -1,0 +1,1 @@
+//! Namespaces, real services and real clients for end-to-end tests.
