@@ -31,8 +31,8 @@ pub struct SocketStatistics {
 
 /// One queue of one port at one moment.
 ///
-/// Conservation: `rx = passed to the other port's tx + drops + held`, where the frames of a port
-/// are counted as `tx` on the port they leave by.
+/// Conservation: the `rx` of a wire's one port is the `tx` of its other port, plus the first one's
+/// `drops` and `held`. Exact whenever the worker is between bursts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSnapshot {
     /// The queue's number on its interface.
@@ -45,7 +45,8 @@ pub struct QueueSnapshot {
     pub held: u64,
     /// Frames received here and dropped, by [`DropReason`] discriminant.
     pub drops: [u64; DropReason::COUNT],
-    /// Frames received here and forwarded, by [`PassReason`] discriminant.
+    /// Frames received here and judged to pass, by [`PassReason`] discriminant. Those that then
+    /// found the transmit ring full are among `drops` too.
     pub passed: [u64; PassReason::COUNT],
     /// The kernel's counters of the socket; `None` on a queue without a worker.
     pub socket: Option<SocketStatistics>,

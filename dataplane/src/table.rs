@@ -1,7 +1,7 @@
 //! The compiled policy as the workers see it: immutable, shared, one generation.
 
 use crate::verdict::Action;
-use classifier::{Classifier, Lookup, PacketKey};
+use classifier::{Classifier, Lookup, PacketKey, RuleIndex};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What the data path keeps of a policy's rule.
@@ -83,9 +83,20 @@ impl Table {
     /// The first rule that matches, as an index into [`rules`](Table::rules), and its action.
     #[inline]
     pub fn judge(&self, key: &PacketKey) -> Option<(u32, Action)> {
-        let entry = self.classifier.lookup(key)?;
+        self.classifier.lookup(key).map(|entry| self.rule_of(entry))
+    }
+
+    /// The first entry that matches each of `keys`, for [`rule_of`](Table::rule_of).
+    #[inline]
+    pub(crate) fn lookup_batch(&self, keys: &[PacketKey], matches: &mut [Option<RuleIndex>]) {
+        self.classifier.lookup_batch(keys, matches);
+    }
+
+    /// The rule that an entry was lowered from, and its action.
+    #[inline]
+    pub(crate) fn rule_of(&self, entry: RuleIndex) -> (u32, Action) {
         let rule = self.entries[entry as usize];
-        Some((rule, self.rules[rule as usize].action))
+        (rule, self.rules[rule as usize].action)
     }
 
     /// Packets judged by each rule so far, directly or through a flow it allowed, in rule order.

@@ -1,0 +1,285 @@
+//! The live gateway: interfaces, sockets, XDP programs and worker threads, from start to stop.
+
+mod interface;
+mod publish;
+mod runner;
+mod start;
+mod wake;
+mod xdp;
+
+pub use crate::ports::af_xdp::SocketError;
+pub use start::StartError;
+pub use xdp::XdpError;
+
+use crate::counters::{PortSnapshot, QueueSnapshot, Snapshot, SocketStatistics, WorkerSnapshot};
+use crate::gateway::{
+    DropRecord, FlowRecord, GatewayConfig, GatewayHandle, OnExit, PublishError, Published,
+};
+use crate::live::interface::Interface;
+use crate::live::publish::Publisher;
+use crate::live::runner::{Request, Requests, Runner};
+use crate::live::wake::Waker;
+use crate::live::xdp::AttachedProgram;
+use crate::table::Table;
+use crate::tally::WorkerTally;
+use crate::verdict::{DropReason, PassReason};
+use crossbeam::channel::bounded;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long control waits for a worker's answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Drops asked of one worker: all it remembers.
+const DROPS_PER_WORKER: usize = 256;
+
+/// A running gateway.
+pub struct Gateway {
+    publisher: Publisher,
+    ports: Vec<Port>,
+    workers: Vec<WorkerHandle>,
+    stop: Arc<AtomicBool>,
+    on_exit: OnExit,
+    flow_capacity: u64,
+}
+
+/// A port as control sees it.
+struct Port {
+    name: String,
+    wire: String,
+    zone: classifier::ZoneId,
+    interface: Interface,
+    /// Queues of the interface.
+    queues: u32,
+    program: AttachedProgram,
+}
+
+/// A worker as control sees it.
+struct WorkerHandle {
+    wire: String,
+    queue: u32,
+    core: Option<usize>,
+    umem_bytes: u64,
+    flow_bytes: u64,
+    /// The gateway's port for each of the worker's.
+    ports: Vec<usize>,
+    /// Duplicates of its sockets' descriptors, in the same order.
+    sockets: Vec<OwnedFd>,
+    tally: Arc<WorkerTally>,
+    requests: Arc<Requests>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<Runner>,
+}
+
+impl Gateway {
+    /// Opens the sockets, attaches the XDP programs and starts the workers, which judge by `table`.
+    /// `table` is made when the number of workers is known.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind but programs that an earlier process had left.
+    pub fn start<E>(
+        config: GatewayConfig,
+        table: impl FnOnce(usize) -> Result<Table, E>,
+    ) -> Result<Gateway, StartError<E>> {
+        start::start(config, table)
+    }
+
+    /// Stops the workers and leaves the ports as the configuration's `on_exit` says.
+    ///
+    /// # Errors
+    /// The messages of what could not be undone.
+    pub fn stop(self) -> Result<(), Vec<String>> {
+        let mut failures = Vec::new();
+        // Closed first, then quiet: what `open` removes is removed while the workers still take
+        // what arrives.
+        for port in self.ports {
+            if let Err(e) = port.program.leave(self.on_exit) {
+                failures.push(e.to_string());
+            }
+        }
+        self.stop.store(true, Release);
+        for worker in self.workers {
+            worker.waker.wake();
+            if worker.thread.join().is_err() {
+                failures
+                    .push(format!("the worker of queue {} of {} died", worker.queue, worker.wire));
+            }
+        }
+        if failures.is_empty() { Ok(()) } else { Err(failures) }
+    }
+
+    fn port_snapshot(&self, number: usize) -> PortSnapshot {
+        let port = &self.ports[number];
+        let queues = (0..port.queues.min(xdp::MAX_QUEUES)).map(|queue| {
+            let served = self.workers.iter().find_map(|worker| {
+                let local = worker.ports.iter().position(|&p| p == number)?;
+                (worker.queue == queue).then_some((worker, local))
+            });
+            let mut snapshot = match served {
+                Some((worker, local)) => queue_snapshot(worker, local),
+                None => QueueSnapshot::empty(queue),
+            };
+            // Before its worker's socket was there, or without one, the program dropped.
+            let unserved = port.program.dropped(queue);
+            snapshot.rx.packets += unserved.packets;
+            snapshot.rx.bytes += unserved.bytes;
+            snapshot.drops[DropReason::NoWorker as usize] += unserved.packets;
+            snapshot
+        });
+        PortSnapshot {
+            name: port.name.clone(),
+            interface: port.interface.name.clone(),
+            wire: port.wire.clone(),
+            zone: port.zone,
+            mode: port.program.mode,
+            link: port.interface.link(),
+            queues: queues.collect(),
+        }
+    }
+
+    fn worker_snapshot(&self, number: usize) -> WorkerSnapshot {
+        let worker = &self.workers[number];
+        let common = &worker.tally.common;
+        WorkerSnapshot {
+            worker: number,
+            wire: worker.wire.clone(),
+            queue: worker.queue,
+            core: worker.core,
+            generation: self.publisher.acknowledged(number),
+            bursts: common.bursts.get(),
+            sleeps: common.sleeps.get(),
+            flows: common.flows.get(),
+            umem_bytes: worker.umem_bytes,
+            alive: common.alive.load(Acquire),
+        }
+    }
+}
+
+fn queue_snapshot(worker: &WorkerHandle, local: usize) -> QueueSnapshot {
+    let tally = &worker.tally.ports[local];
+    let mut snapshot = QueueSnapshot::empty(worker.queue);
+    // Held before what fills it and what empties it: a reader between two bursts sees the exact
+    // numbers, one during a burst sees at most that burst twice.
+    snapshot.held = tally.held.get();
+    snapshot.rx.packets = tally.rx_packets.get();
+    snapshot.rx.bytes = tally.rx_bytes.get();
+    snapshot.tx.packets = tally.tx_packets.get();
+    snapshot.tx.bytes = tally.tx_bytes.get();
+    for (to, from) in snapshot.drops.iter_mut().zip(&tally.drops) {
+        *to = from.get();
+    }
+    for (to, from) in snapshot.passed.iter_mut().zip(&tally.passed) {
+        *to = from.get();
+    }
+    snapshot.socket = socket_statistics(&worker.sockets[local]);
+    snapshot
+}
+
+impl QueueSnapshot {
+    fn empty(queue: u32) -> Self {
+        QueueSnapshot {
+            queue,
+            rx: Default::default(),
+            tx: Default::default(),
+            held: 0,
+            drops: [0; DropReason::COUNT],
+            passed: [0; PassReason::COUNT],
+            socket: None,
+        }
+    }
+}
+
+/// `XDP_STATISTICS` of one socket.
+fn socket_statistics(socket: &OwnedFd) -> Option<SocketStatistics> {
+    // SAFETY: all zero bytes are a valid xdp_statistics.
+    let mut raw: libc::xdp_statistics = unsafe { std::mem::zeroed() };
+    let mut size = size_of::<libc::xdp_statistics>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes into `raw`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_XDP,
+            libc::XDP_STATISTICS,
+            (&raw mut raw).cast(),
+            &raw mut size,
+        )
+    };
+    (result == 0).then_some(SocketStatistics {
+        rx_dropped: raw.rx_dropped,
+        rx_ring_full: raw.rx_ring_full,
+        rx_fill_ring_empty: raw.rx_fill_ring_empty_descs,
+        rx_invalid_descriptors: raw.rx_invalid_descs,
+        tx_invalid_descriptors: raw.tx_invalid_descs,
+        tx_ring_empty: raw.tx_ring_empty_descs,
+    })
+}
+
+impl GatewayHandle for Gateway {
+    fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    fn publish(&self, table: Table) -> Result<Published, PublishError> {
+        self.publisher.publish(table)
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let table = self.publisher.table();
+        let sum = |each: fn(&WorkerTally) -> u64| {
+            self.workers.iter().map(|worker| each(&worker.tally)).sum()
+        };
+        Snapshot {
+            generation: self.publisher.generation(),
+            entries: table.entries(),
+            table_bytes: table.memory_usage(),
+            ports: (0..self.ports.len()).map(|port| self.port_snapshot(port)).collect(),
+            workers: (0..self.workers.len()).map(|n| self.worker_snapshot(n)).collect(),
+            rules: self.publisher.rule_hits(),
+            flow_capacity: self.flow_capacity,
+            flow_bytes: self.workers.iter().map(|worker| worker.flow_bytes).sum(),
+            flows_opened: sum(|tally| tally.common.flows_opened.get()),
+            flows_closed: sum(|tally| tally.common.flows_closed.get()),
+        }
+    }
+
+    fn flows(&self, limit: usize) -> Vec<FlowRecord> {
+        let mut records = Vec::with_capacity(limit);
+        for worker in &self.workers {
+            let mut start = Some(0);
+            while let Some(slot) = start
+                && records.len() < limit
+            {
+                let (answer, result) = bounded(1);
+                let room = Vec::with_capacity((limit - records.len()).min(1024));
+                let request = Request::Flows { start: slot, records: room, answer };
+                let Some((listed, next)) = worker.ask(request, &result) else { break };
+                records.extend(listed);
+                start = next;
+            }
+        }
+        records
+    }
+
+    fn recent_drops(&self, limit: usize) -> Vec<DropRecord> {
+        let mut records = Vec::new();
+        for worker in &self.workers {
+            let (answer, result) = bounded(1);
+            let room = Vec::with_capacity(DROPS_PER_WORKER.min(limit));
+            let request = Request::Drops { records: room, answer };
+            records.extend(worker.ask(request, &result).into_iter().flatten());
+        }
+        records.sort_by_key(|drop| drop.age);
+        records.truncate(limit);
+        records
+    }
+}
+
+impl WorkerHandle {
+    fn ask<T>(&self, request: Request, result: &crossbeam::channel::Receiver<T>) -> Option<T> {
+        self.requests.push(request).ok()?;
+        self.waker.wake();
+        result.recv_timeout(ANSWER_TIMEOUT).ok()
+    }
+}

@@ -1,0 +1,379 @@
+//! Starting the gateway: everything that can be refused is refused before anything changes.
+
+use super::{Gateway, Port, WorkerHandle};
+use crate::flows::FlowTable;
+use crate::gateway::{Forward, GatewayConfig, PortConfig};
+use crate::live::interface::Interface;
+use crate::live::publish::Publisher;
+use crate::live::runner::{Requests, Runner};
+use crate::live::wake::Waker;
+use crate::live::xdp::{AttachedProgram, MAX_QUEUES, PortProgram, XdpError};
+use crate::ports::af_xdp::{SocketError, XdpPorts};
+use crate::table::Table;
+use crate::tally::WorkerTally;
+use crate::worker::{FlowInbox, PortPlan, Siblings, Worker, WorkerParts};
+use crossbeam::queue::ArrayQueue;
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Release};
+
+/// Flow updates that may wait for a worker.
+const INBOX: usize = 8192;
+
+/// Why the gateway did not start.
+#[derive(Debug)]
+pub enum StartError<E> {
+    /// A port's interface does not exist.
+    NoInterface {
+        /// Name of the port.
+        port: String,
+        /// Name of its interface.
+        interface: String,
+    },
+    /// A port's interface cannot be asked for its queues.
+    Interface {
+        /// Name of its interface.
+        interface: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A wire asks for more queues than its ports have.
+    Queues {
+        /// Name of the wire.
+        wire: String,
+        /// Queues asked for.
+        wanted: u32,
+        /// Queues that both interfaces have, and that one XDP program can serve.
+        available: u32,
+    },
+    /// The process lacks a privilege.
+    Privileges {
+        /// What was tried.
+        action: String,
+    },
+    /// Another process holds a queue.
+    Busy {
+        /// What was tried.
+        action: String,
+    },
+    /// A socket could not be opened.
+    Socket(SocketError),
+    /// An XDP program could not be attached, or is somebody else's.
+    Xdp(XdpError),
+    /// A thread or an eventfd could not be made.
+    Thread(io::Error),
+    /// The table could not be made.
+    Table(E),
+}
+
+impl<E: fmt::Display> fmt::Display for StartError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::NoInterface { port, interface } => write!(
+                f,
+                "port {port}: there is no interface {interface} in this network namespace (see: \
+                 ip link)"
+            ),
+            StartError::Interface { interface, source } => {
+                write!(f, "cannot ask interface {interface} for its queues: {source}")
+            }
+            StartError::Queues { wire, wanted, available } => write!(
+                f,
+                "wire {wire} asks for {wanted} queues, but its ports have {available} in common"
+            ),
+            StartError::Privileges { action } => write!(
+                f,
+                "cannot {action}: not permitted; run as root, or with the capabilities \
+                 CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF and CAP_IPC_LOCK"
+            ),
+            StartError::Busy { action } => write!(
+                f,
+                "cannot {action}: another process holds it; is another bulkhead running on this \
+                 interface?"
+            ),
+            StartError::Socket(e) => write!(f, "cannot {}: {}", e.action, e.source),
+            StartError::Xdp(e) => e.fmt(f),
+            StartError::Thread(e) => write!(f, "cannot start a worker: {e}"),
+            StartError::Table(e) => e.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> std::error::Error for StartError<E> {}
+
+impl<E> From<SocketError> for StartError<E> {
+    fn from(e: SocketError) -> Self {
+        match e.source.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => StartError::Privileges { action: e.action },
+            Some(libc::EBUSY) => StartError::Busy { action: e.action },
+            _ => StartError::Socket(e),
+        }
+    }
+}
+
+impl<E> From<XdpError> for StartError<E> {
+    fn from(e: XdpError) -> Self {
+        match e {
+            XdpError::Kernel { action, source }
+                if source.kind() == libbpf_rs::ErrorKind::PermissionDenied =>
+            {
+                StartError::Privileges { action }
+            }
+            e => StartError::Xdp(e),
+        }
+    }
+}
+
+/// A wire with its queues counted.
+struct Wire {
+    name: String,
+    ports: [usize; 2],
+    queues: u32,
+}
+
+/// A worker before its thread.
+struct Prepared {
+    wire: usize,
+    queue: u32,
+    ports: XdpPorts,
+}
+
+pub(super) fn start<E>(
+    config: GatewayConfig,
+    table: impl FnOnce(usize) -> Result<Table, E>,
+) -> Result<Gateway, StartError<E>> {
+    let interfaces =
+        config.ports.iter().map(find_interface).collect::<Result<Vec<_>, StartError<E>>>()?;
+    let wires = count_queues(&config, &interfaces)?;
+    let programs = load_programs(&interfaces)?;
+    let prepared = open_sockets(&config, &wires)?;
+    let table = table(prepared.len()).map_err(StartError::Table)?;
+    for worker in &prepared {
+        for (port, fd) in wires[worker.wire].ports.iter().zip(worker.ports.fds()) {
+            programs[*port].set_socket(worker.queue, fd.as_fd())?;
+        }
+    }
+    // From here on the machine is changed, and a failure undoes it.
+    let attached = attach(&config, &interfaces, programs)?;
+    launch(config, interfaces, wires, attached, prepared, Arc::new(table))
+}
+
+fn find_interface<E>(port: &PortConfig) -> Result<(Interface, u32), StartError<E>> {
+    let interface = Interface::find(&port.interface).map_err(|_| StartError::NoInterface {
+        port: port.name.clone(),
+        interface: port.interface.clone(),
+    })?;
+    let queues = interface
+        .queues()
+        .map_err(|source| StartError::Interface { interface: port.interface.clone(), source })?;
+    Ok((interface, queues))
+}
+
+fn count_queues<E>(
+    config: &GatewayConfig,
+    interfaces: &[(Interface, u32)],
+) -> Result<Vec<Wire>, StartError<E>> {
+    let wires = config.forward.iter().map(|Forward::Wire { name, ports, queues }| {
+        let have = ports.map(|port| interfaces[port].1);
+        let available = have[0].min(have[1]).min(MAX_QUEUES);
+        let queues = queues.unwrap_or(available);
+        if queues == 0 || queues > available {
+            return Err(StartError::Queues { wire: name.clone(), wanted: queues, available });
+        }
+        Ok(Wire { name: name.clone(), ports: *ports, queues })
+    });
+    wires.collect()
+}
+
+fn load_programs<E>(interfaces: &[(Interface, u32)]) -> Result<Vec<PortProgram>, StartError<E>> {
+    let mut programs = Vec::new();
+    for (interface, _) in interfaces {
+        let program = PortProgram::load()?;
+        program.check(&interface.name, interface.index)?;
+        programs.push(program);
+    }
+    Ok(programs)
+}
+
+/// Opens every socket before any program is attached: a queue that a running gateway holds is
+/// refused here, and that gateway's program stays untouched.
+fn open_sockets<E>(config: &GatewayConfig, wires: &[Wire]) -> Result<Vec<Prepared>, StartError<E>> {
+    let mut prepared = Vec::new();
+    for (wire, Wire { ports, queues, .. }) in wires.iter().enumerate() {
+        let names = ports.map(|port| config.ports[port].interface.as_str());
+        for queue in 0..*queues {
+            let ports = XdpPorts::open(&names, queue, &config.rings, config.busy_poll)?;
+            prepared.push(Prepared { wire, queue, ports });
+        }
+    }
+    Ok(prepared)
+}
+
+fn attach<E>(
+    config: &GatewayConfig,
+    interfaces: &[(Interface, u32)],
+    programs: Vec<PortProgram>,
+) -> Result<Vec<AttachedProgram>, StartError<E>> {
+    let mut attached: Vec<AttachedProgram> = Vec::new();
+    for ((interface, _), program) in interfaces.iter().zip(programs) {
+        match program.attach(&interface.name, interface.index, config.xdp_mode) {
+            Ok(program) => attached.push(program),
+            Err(e) => {
+                undo(attached);
+                return Err(e.into());
+            }
+        }
+    }
+    Ok(attached)
+}
+
+fn undo(attached: Vec<AttachedProgram>) {
+    for program in attached {
+        // The first failure is the one to report; a program that stays is closed.
+        let _ = program.undo();
+    }
+}
+
+fn launch<E>(
+    config: GatewayConfig,
+    interfaces: Vec<(Interface, u32)>,
+    wires: Vec<Wire>,
+    attached: Vec<AttachedProgram>,
+    prepared: Vec<Prepared>,
+    table: Arc<Table>,
+) -> Result<Gateway, StartError<E>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    match spawn_workers(&config, &wires, prepared, &table, &stop) {
+        Ok((publisher, workers)) => {
+            let wire_of = |port: usize| {
+                wires.iter().find(|w| w.ports.contains(&port)).map_or("", |w| w.name.as_str())
+            };
+            let ports = config.ports.into_iter().zip(interfaces).zip(attached).enumerate();
+            let ports = ports.map(|(number, ((port, (interface, queues)), program))| Port {
+                name: port.name,
+                wire: wire_of(number).to_owned(),
+                zone: port.zone,
+                interface,
+                queues,
+                program,
+            });
+            Ok(Gateway {
+                publisher,
+                ports: ports.collect(),
+                stop,
+                on_exit: config.on_exit,
+                flow_capacity: u64::from(config.flows.capacity) * workers.len() as u64,
+                workers,
+            })
+        }
+        Err(e) => {
+            stop.store(true, Release);
+            undo(attached);
+            Err(StartError::Thread(e))
+        }
+    }
+}
+
+fn spawn_workers(
+    config: &GatewayConfig,
+    wires: &[Wire],
+    prepared: Vec<Prepared>,
+    table: &Arc<Table>,
+    stop: &Arc<AtomicBool>,
+) -> io::Result<(Publisher, Vec<WorkerHandle>)> {
+    let count = prepared.len();
+    let wakers = (0..count).map(|_| Waker::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
+    let inboxes: Vec<Arc<FlowInbox>> =
+        (0..count).map(|_| Arc::new(ArrayQueue::new(INBOX))).collect();
+    let (publisher, subscriptions) = Publisher::new(table.clone(), wakers.clone());
+    let wire_of: Vec<usize> = prepared.iter().map(|worker| worker.wire).collect();
+    let cores = cores(&config.cores);
+    let mut workers = Vec::new();
+    for ((number, prepared), subscription) in prepared.into_iter().enumerate().zip(subscriptions) {
+        let Prepared { wire, queue, ports } = prepared;
+        let siblings: Vec<usize> =
+            (0..count).filter(|&other| other != number && wire_of[other] == wire).collect();
+        let gateway_ports = wires[wire].ports;
+        let zone = |port: usize| config.ports[port].zone;
+        let tally = Arc::new(WorkerTally::new(gateway_ports.len()));
+        let requests: Arc<Requests> = Arc::new(ArrayQueue::new(16));
+        let sockets = ports.duplicate_fds()?;
+        let flows = FlowTable::new(config.flows);
+        let flow_bytes = flows.memory_usage() as u64;
+        let parts = WorkerParts {
+            number,
+            plan: vec![
+                PortPlan { egress: 1, zone: zone(gateway_ports[0]) },
+                PortPlan { egress: 0, zone: zone(gateway_ports[1]) },
+            ],
+            table: table.clone(),
+            flows,
+            siblings: Siblings {
+                inbox: (!siblings.is_empty()).then(|| inboxes[number].clone()),
+                others: siblings.iter().map(|&n| inboxes[n].clone()).collect(),
+            },
+            ethertypes: config.ethertypes.clone(),
+            tally: tally.clone(),
+        };
+        let runner = Runner {
+            worker: Worker::new(ports, parts),
+            wire,
+            queue,
+            gateway_ports: gateway_ports.to_vec(),
+            subscription,
+            requests: requests.clone(),
+            waker: wakers[number].clone(),
+            sibling_wakers: siblings.iter().map(|&n| wakers[n].clone()).collect(),
+            tally: tally.clone(),
+            poll: config.poll,
+            stop: stop.clone(),
+        };
+        let core = cores.get(number % cores.len().max(1)).copied();
+        let (thread, pinned) = spawn(number, core, runner)?;
+        workers.push(WorkerHandle {
+            wire: wires[wire].name.clone(),
+            queue,
+            core: pinned,
+            umem_bytes: u64::from(config.rings.frames) * u64::from(config.rings.frame_size),
+            flow_bytes,
+            ports: gateway_ports.to_vec(),
+            sockets,
+            tally,
+            requests,
+            waker: wakers[number].clone(),
+            thread,
+        });
+    }
+    Ok((publisher, workers))
+}
+
+/// Starts a worker's thread; the core it could be pinned to.
+fn spawn(
+    number: usize,
+    core: Option<core_affinity::CoreId>,
+    runner: Runner,
+) -> io::Result<(std::thread::JoinHandle<Runner>, Option<usize>)> {
+    let (pinned, answer) = crossbeam::channel::bounded(1);
+    let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let core = core.filter(|core| core_affinity::set_for_current(*core));
+        // The starter waits for it.
+        let _ = pinned.send(core.map(|core| core.id));
+        runner.run()
+    })?;
+    Ok((thread, answer.recv().ok().flatten()))
+}
+
+/// The cores to pin workers to, in turn.
+fn cores(wanted: &[usize]) -> Vec<core_affinity::CoreId> {
+    let mut cores = core_affinity::get_core_ids().unwrap_or_default();
+    if wanted.is_empty() {
+        if cores.len() > 1 {
+            cores.retain(|core| core.id != 0);
+        }
+        cores
+    } else {
+        wanted.iter().map(|&id| core_affinity::CoreId { id }).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! Live counters of one worker: it alone writes them, anybody reads them.
+
+use crate::counters::Count;
+use crate::flows::FlowTable;
+use crate::verdict::{DropReason, PassReason};
+use crossbeam::utils::CachePadded;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// A counter with one writer: a load and a store make the addition.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed) + n, Relaxed);
+    }
+
+    #[inline]
+    fn subtract(&self, n: u64) {
+        self.0.store(self.0.load(Relaxed) - n, Relaxed);
+    }
+
+    #[inline]
+    fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What one worker counts of one port.
+#[derive(Debug)]
+pub(crate) struct PortTally {
+    pub rx_packets: Counter,
+    pub rx_bytes: Counter,
+    pub tx_packets: Counter,
+    pub tx_bytes: Counter,
+    /// Received here, handed over for transmission, not completed.
+    pub held: Counter,
+    pub drops: [Counter; DropReason::COUNT],
+    pub passed: [Counter; PassReason::COUNT],
+}
+
+impl Default for PortTally {
+    fn default() -> Self {
+        PortTally {
+            rx_packets: Counter::default(),
+            rx_bytes: Counter::default(),
+            tx_packets: Counter::default(),
+            tx_bytes: Counter::default(),
+            held: Counter::default(),
+            drops: std::array::from_fn(|_| Counter::default()),
+            passed: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
+/// Everything one worker counts, on cache lines of its own.
+#[derive(Debug)]
+pub(crate) struct WorkerTally {
+    pub ports: Box<[CachePadded<PortTally>]>,
+    pub common: CachePadded<CommonTally>,
+}
+
+/// What a worker counts besides its ports.
+#[derive(Debug, Default)]
+pub(crate) struct CommonTally {
+    pub bursts: Counter,
+    pub sleeps: Counter,
+    pub flows: Counter,
+    pub flows_opened: Counter,
+    pub flows_closed: Counter,
+    pub flows_unheard: Counter,
+    /// Whether the worker's thread runs.
+    pub alive: AtomicBool,
+}
+
+impl WorkerTally {
+    pub fn new(ports: usize) -> Self {
+        WorkerTally {
+            ports: (0..ports).map(|_| CachePadded::default()).collect(),
+            common: CachePadded::default(),
+        }
+    }
+
+    #[inline]
+    pub fn received(&self, port: usize, packets: u64, bytes: u64) {
+        self.ports[port].rx_packets.add(packets);
+        self.ports[port].rx_bytes.add(bytes);
+        self.common.bursts.add(1);
+    }
+
+    #[inline]
+    pub fn passed(&self, port: usize, reason: PassReason) {
+        self.ports[port].passed[reason as usize].add(1);
+    }
+
+    #[inline]
+    pub fn dropped(&self, port: usize, reason: DropReason, packets: u64) {
+        self.ports[port].drops[reason as usize].add(packets);
+    }
+
+    /// `packets` of `ingress` were handed to the kernel.
+    #[inline]
+    pub fn handed_over(&self, ingress: usize, packets: u64) {
+        self.ports[ingress].held.add(packets);
+    }
+
+    /// `done` left by `egress`; they had come in by `ingress`.
+    #[inline]
+    pub fn transmitted(&self, egress: usize, ingress: usize, done: Count) {
+        self.ports[egress].tx_packets.add(done.packets);
+        self.ports[egress].tx_bytes.add(done.bytes);
+        self.ports[ingress].held.subtract(done.packets);
+    }
+
+    /// A sibling's flow found no room here.
+    #[inline]
+    pub fn flow_unheard(&self) {
+        self.common.flows_unheard.add(1);
+    }
+
+    #[inline]
+    pub fn commit_flows(&self, flows: &FlowTable) {
+        self.common.flows.set(flows.home_flows());
+        self.common.flows_opened.set(flows.opened());
+        self.common.flows_closed.set(flows.closed());
+    }
+
+    /// Frames handed over and not completed, all ports together.
+    pub fn held(&self) -> u64 {
+        self.ports.iter().map(|port| port.held.get()).sum()
+    }
+}
