@@ -1,1 +1,8 @@
 //! Rule-set and traffic generators, and the benches that use them.
+//!
+//! Everything is made from a seed: the same seed gives the same rules, keys, frames and files.
+
+pub mod rulegen;
+pub mod sides;
+pub mod trafficgen;
+pub mod workload;

@@ -1,7 +1,7 @@
 //! `Config -> Builder -> Classifier`, with limits.
 
 use crate::tuple_space::Classifier;
-use crate::{Rule, RuleIndex};
+use crate::{Lookup, Rule, RuleIndex};
 use std::fmt;
 
 /// Limits on what a build may produce.
@@ -44,7 +44,17 @@ impl Builder {
     /// # Errors
     /// [`BuildError`] when a limit of the [`Config`] is passed.
     pub fn build(self) -> Result<Classifier, BuildError> {
-        todo!()
+        // One index less than there are: the engine keeps the last for "no rule".
+        let max_rules = self.config.max_rules.min(RuleIndex::MAX as usize);
+        if self.rules.len() > max_rules {
+            return Err(BuildError::TooManyRules { rules: self.rules.len(), limit: max_rules });
+        }
+        let classifier = Classifier::compile(&self.rules);
+        let bytes = classifier.memory_usage();
+        if bytes > self.config.max_memory {
+            return Err(BuildError::TooMuchMemory { bytes, limit: self.config.max_memory });
+        }
+        Ok(classifier)
     }
 }
 

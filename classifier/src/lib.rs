@@ -5,6 +5,7 @@
 //! [`Linear`] is the reference: every engine answers as it does, on every key.
 
 mod build;
+mod fields;
 mod key;
 mod linear;
 mod rule;
