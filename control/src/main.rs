@@ -1,1 +1,5 @@
-fn main() {}
+//! The `bulkhead` program.
+
+fn main() -> std::process::ExitCode {
+    control::cli::main()
+}

@@ -1,0 +1,37 @@
+# Two commands matter: `make demo` shows the gateway on real traffic, `make test` runs every test.
+# Both install what is missing (apt, as root) and build what they need.
+
+CARGO ?= cargo
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help build demo test lint pcaps bench clean
+
+help: ## List the targets
+	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+
+build: ## Build target/release/bulkhead
+	@scripts/build
+
+demo: build ## Two zones, real services, the gateway between them; ends non-zero if anything differs
+	@scripts/install-deps test || echo "demo: going on without what is missing"
+	@$(CARGO) run --locked -q -p bulkhead-tests --bin demo
+
+test: build ## Every test: unit, property, replay, end-to-end in network namespaces
+	@scripts/install-deps test || echo "test: tests that need what is missing will be skipped, and counted"
+	@scripts/test
+
+lint: ## Formatting and clippy, warnings are errors
+	@scripts/install-deps build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+pcaps: ## Record the captures in pcaps/ again
+	@scripts/install-deps test
+	@$(CARGO) run --locked -q -p bulkhead-tests --bin make-pcaps
+
+bench: build ## Forwarding and replay, side by side with the kernel
+	@scripts/install-deps test
+	@scripts/bench
+
+clean: ## Remove what was built
+	$(CARGO) clean

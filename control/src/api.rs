@@ -1,0 +1,387 @@
+//! The JSON documents of the control socket. Field names are stable: scripts read them.
+//!
+//! Durations are seconds, sizes are bytes, moments are RFC 3339 in UTC. A field that does not
+//! apply is left out.
+
+use crate::diagnostic::Diagnostic;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Largest policy that `POST /v1/apply` takes, bytes.
+pub const MAX_POLICY_BYTES: usize = 16 << 20;
+/// Most records that one answer lists.
+pub const MAX_LIST: usize = 100_000;
+
+/// Query of `GET /v1/flows` and `GET /v1/drops`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Most records to list: 100 if absent, at most 100000.
+    #[param(minimum = 0, maximum = 100000)]
+    pub limit: Option<usize>,
+}
+
+/// Query of `POST /v1/apply`.
+///
+/// An unknown parameter is refused: a misspelt `if_generation` must not apply.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyQuery {
+    /// Apply only if this is the generation in force.
+    pub if_generation: Option<u64>,
+    /// The file's name, for messages and status.
+    #[param(max_length = 4096)]
+    pub file: Option<String>,
+}
+
+/// Answer of `GET /v1/status`: the gateway as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// Version of the running program.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Since the gateway started, seconds.
+    pub uptime_seconds: f64,
+    /// Generation of the table last published.
+    pub generation: u64,
+    /// The policy that table was compiled from.
+    pub policy: PolicyStatus,
+    /// What an operator should know: generic mode, a lost link, a worker that stopped.
+    pub warnings: Vec<String>,
+    /// Ports in configuration order.
+    pub ports: Vec<PortStatus>,
+    /// Workers in order.
+    pub workers: Vec<WorkerStatus>,
+    /// The flow tables.
+    pub flows: FlowTotals,
+    /// Whether every frame received is accounted for.
+    pub conservation: Conservation,
+    /// Memory held by the data path.
+    pub memory: Memory,
+}
+
+/// The policy in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PolicyStatus {
+    /// File it was read from, as named by whoever applied it.
+    pub file: String,
+    /// When it was published, RFC 3339 in UTC.
+    #[schema(format = DateTime)]
+    pub applied_at: String,
+    /// Rules of the policy.
+    pub rules: usize,
+    /// Entries of the compiled table: what the rules were lowered to.
+    pub entries: usize,
+    /// Time from the policy's text to its table, seconds.
+    pub compile_seconds: f64,
+    /// From the publication until the last worker took it, seconds; absent for the first table,
+    /// which the workers start with, and when a worker did not take it in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swap_seconds: Option<f64>,
+}
+
+/// Packets and their bytes, Ethernet header included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Traffic {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes of those frames.
+    pub bytes: u64,
+}
+
+/// One port since the gateway started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PortStatus {
+    /// Name in the configuration.
+    pub name: String,
+    /// Linux interface.
+    pub interface: String,
+    /// Zone of what arrives here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Wire it belongs to.
+    pub wire: String,
+    /// How the XDP program is attached: `native` or `generic`.
+    pub mode: String,
+    /// The interface's state: `up`, `down` or `gone`.
+    pub link: String,
+    /// Received.
+    pub rx: Traffic,
+    /// Transmitted.
+    pub tx: Traffic,
+    /// Received here, forwarded, and not yet transmitted by the kernel, frames.
+    pub held: u64,
+    /// Received here and forwarded, frames.
+    pub forwarded: u64,
+    /// Received here and dropped, frames.
+    pub drops: u64,
+    /// The same by queue.
+    pub queues: Vec<QueueStatus>,
+}
+
+/// One queue of a port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct QueueStatus {
+    /// Its number on the interface.
+    pub queue: u32,
+    /// Whether a worker serves it; without one everything that arrives is dropped.
+    pub served: bool,
+    /// Received.
+    pub rx: Traffic,
+    /// Transmitted.
+    pub tx: Traffic,
+    /// Received here, forwarded, and not yet transmitted by the kernel, frames.
+    pub held: u64,
+    /// Received here and forwarded, frames.
+    pub forwarded: u64,
+    /// Received here and dropped, frames.
+    pub drops: u64,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkerStatus {
+    /// Its number.
+    pub worker: usize,
+    /// Wire it serves.
+    pub wire: String,
+    /// Queue it serves on both ports.
+    pub queue: u32,
+    /// Core it is pinned to; absent if pinning failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<usize>,
+    /// Generation it judges by.
+    pub generation: u64,
+    /// Whether it runs.
+    pub alive: bool,
+    /// Bursts that held at least one frame.
+    pub bursts: u64,
+    /// Times it went to sleep for want of traffic.
+    pub sleeps: u64,
+    /// Flows it opened that are open.
+    pub flows: u64,
+}
+
+/// Totals of the flow tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FlowTotals {
+    /// Open now.
+    pub open: u64,
+    /// Most that can be open.
+    pub capacity: u64,
+    /// Opened since the gateway started.
+    pub opened: u64,
+    /// Closed since the gateway started.
+    pub closed: u64,
+}
+
+/// Whether received = transmitted + dropped + held on every wire.
+///
+/// The sum is exact at a quiet moment. While traffic runs the counters are read one after the
+/// other, so that a small difference then means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Conservation {
+    /// Whether the sums agree on every wire, in each direction.
+    pub balanced: bool,
+    /// Whether the counters stood still while they were compared.
+    pub quiet: bool,
+    /// Sum over the wires' directions of the difference, frames: 0 when balanced.
+    pub difference: u64,
+}
+
+/// Bytes held by the data path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Memory {
+    /// The compiled table.
+    pub table_bytes: u64,
+    /// Preallocated for flows.
+    pub flow_bytes: u64,
+    /// Packet buffers shared with the kernel.
+    pub umem_bytes: u64,
+}
+
+/// Answer of `GET /v1/rules`: the rules in force, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rules {
+    /// Generation of the table they belong to.
+    pub generation: u64,
+    /// File they were read from.
+    pub file: String,
+    /// First match wins; what no rule matches is denied.
+    pub rules: Vec<Rule>,
+}
+
+/// One rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rule {
+    /// Its id in the policy.
+    pub id: String,
+    /// `allow` or `deny`.
+    pub action: String,
+    /// Packets judged by it since the gateway started, those of flows it allowed included.
+    pub hits: u64,
+    /// What its author wrote about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Line of the file it starts on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+}
+
+/// Answer of `GET /v1/flows`: open flows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Flows {
+    /// Open now; more than are listed where the limit cut the list.
+    pub open: u64,
+    /// Most that can be open.
+    pub capacity: u64,
+    /// Up to `limit` of them, in no particular order.
+    pub flows: Vec<Flow>,
+}
+
+/// One flow, as its first packet had it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Flow {
+    /// Wire it crosses.
+    pub wire: String,
+    /// Its headers.
+    pub headers: Headers,
+    /// Id of the rule that allows it; absent when the table that judged it is long gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Generation it was last judged by.
+    pub generation: u64,
+    /// Since its last packet, seconds.
+    pub idle_seconds: f64,
+    /// Until it is closed if nothing comes, seconds.
+    pub expires_in_seconds: f64,
+}
+
+/// The header fields that rules look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Headers {
+    /// Zone it came from; absent when the policy has no such zone any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Zone it was going to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, `gre`, `esp`, `ah`, or the protocol's number.
+    pub protocol: String,
+    /// Source address.
+    pub source: String,
+    /// Source port, where the protocol has ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_port: Option<u16>,
+    /// Destination address.
+    pub destination: String,
+    /// Destination port, where the protocol has ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_port: Option<u16>,
+    /// ICMP or ICMPv6 type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u16>,
+    /// ICMP or ICMPv6 code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u16>,
+}
+
+/// Answer of `GET /v1/drops`: what was dropped and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Drops {
+    /// Dropped since the gateway started, frames.
+    pub dropped: u64,
+    /// By port and reason, those that happened.
+    pub totals: Vec<DropTotal>,
+    /// Up to `limit` of the last ones, newest first.
+    pub recent: Vec<Drop>,
+}
+
+/// Drops of one port for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DropTotal {
+    /// Port they arrived on.
+    pub port: String,
+    /// The reason, as in the metrics.
+    pub reason: String,
+    /// The reason in a sentence.
+    pub description: String,
+    /// Frames.
+    pub packets: u64,
+}
+
+/// One dropped packet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Drop {
+    /// How long ago, seconds.
+    pub age_seconds: f64,
+    /// Port it arrived on.
+    pub port: String,
+    /// Queue it arrived on.
+    pub queue: u32,
+    /// Why, as in the metrics.
+    pub reason: String,
+    /// Its headers, when they could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Headers>,
+    /// Id of the rule that denied it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Generation it was judged by.
+    pub generation: u64,
+    /// Bytes on the wire.
+    pub length: u32,
+}
+
+/// Answer of `POST /v1/apply`: the policy is in force on every worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Applied {
+    /// The new generation.
+    pub generation: u64,
+    /// The one it replaced.
+    pub previous_generation: u64,
+    /// Rules of the policy.
+    pub rules: usize,
+    /// Entries of the compiled table: what the rules were lowered to.
+    pub entries: usize,
+    /// Bytes of that table.
+    pub table_bytes: u64,
+    /// Time from the policy's text to its table, beside the traffic, seconds.
+    pub compile_seconds: f64,
+    /// From the publication until the last worker took it, seconds.
+    pub swap_seconds: f64,
+}
+
+/// Every answer that is not a success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiError {
+    /// What went wrong and what to do about it.
+    pub error: String,
+    /// Where the policy is wrong, when that is the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What `bulkhead check --json` prints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Checked {
+    /// Whether the policy can be applied.
+    pub valid: bool,
+    /// The file.
+    pub file: String,
+    /// Zones it declares.
+    pub zones: usize,
+    /// Its rules.
+    pub rules: usize,
+    /// Entries of the compiled table: what the rules were lowered to.
+    pub entries: usize,
+    /// Bytes of that table, for one worker.
+    pub table_bytes: u64,
+    /// Time from the policy's text to its table, seconds.
+    pub compile_seconds: f64,
+    /// What is wrong; empty when valid.
+    pub diagnostics: Vec<Diagnostic>,
+}

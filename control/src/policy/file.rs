@@ -1,0 +1,68 @@
+//! The policy file as it is written: the YAML's shape and nothing more.
+//!
+//! Every scalar is kept as text with its place; what the text means is for `validate`.
+
+use crate::yaml::{Entries, Maps, Names, Text};
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+/// A whole policy.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyFile {
+    pub(super) version: Option<Text>,
+    pub(super) zones: Option<Entries<Option<ZoneFile>>>,
+    pub(super) hosts: Option<Entries<HostFile>>,
+    pub(super) networks: Option<Entries<NetworkFile>>,
+    pub(super) services: Option<Entries<Spanned<Maps<ServiceFile>>>>,
+    pub(super) rules: Option<Vec<Spanned<RuleFile>>>,
+}
+
+/// `clients: { networks: [...] }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ZoneFile {
+    pub(super) networks: Option<Spanned<Vec<Text>>>,
+}
+
+/// `web: { zone: servers, addresses: [...] }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HostFile {
+    pub(super) zone: Option<Text>,
+    pub(super) addresses: Spanned<Vec<Text>>,
+}
+
+/// `office: { zone: clients, networks: [...] }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NetworkFile {
+    pub(super) zone: Option<Text>,
+    pub(super) networks: Spanned<Vec<Text>>,
+}
+
+/// `{ protocol: tcp, ports: [80, 8080-8090] }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceFile {
+    pub(super) protocol: Text,
+    pub(super) ports: Option<Spanned<Vec<Text>>>,
+    #[serde(rename = "type")]
+    pub(super) icmp_type: Option<Text>,
+    #[serde(rename = "code")]
+    pub(super) icmp_code: Option<Text>,
+}
+
+/// `{ id: web, from: clients, to: [web], service: [http], action: allow }`
+///
+/// What is missing is `None` here, so that all rules that lack something are reported together.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleFile {
+    pub(super) id: Option<Text>,
+    pub(super) from: Option<Names>,
+    pub(super) to: Option<Names>,
+    pub(super) service: Option<Names>,
+    pub(super) action: Option<Text>,
+    pub(super) description: Option<Text>,
+}

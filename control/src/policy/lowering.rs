@@ -1,0 +1,276 @@
+//! From the model to what the classifier compiles.
+//!
+//! A rule of a policy becomes one classifier rule for each combination of an address it comes
+//! from, an address it goes to and an element of a service, where their families agree.
+
+use super::model::{Detail, End, Policy, Rule};
+use super::values::family_of;
+use super::zones::ZoneMap;
+use crate::diagnostic::Place;
+use crate::diagnostic::{Diagnostic, Diagnostics, Report};
+use classifier::{AddressMatch, Builder, Config, Family, PortRange, ZoneId};
+use dataplane::{Table, TableRule};
+
+/// Most classifier rules that a policy may become.
+pub const MAX_ENTRIES: usize = 1_000_000;
+
+/// A policy as the classifier and the data path take it.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// Rules of the classifier in priority order.
+    pub rules: Vec<classifier::Rule>,
+    /// For each of `rules`, the index into `table_rules` of the policy's rule it came from.
+    pub entries: Vec<u32>,
+    /// The policy's rules in order.
+    pub table_rules: Vec<TableRule>,
+}
+
+/// One alternative of a rule's end.
+#[derive(Clone, Copy)]
+struct Side {
+    zone: Option<ZoneId>,
+    address: AddressMatch,
+}
+
+/// One alternative of a rule's service.
+#[derive(Clone, Copy)]
+struct Element {
+    family: Option<Family>,
+    protocol: Option<u8>,
+    src_ports: PortRange,
+    dst_ports: PortRange,
+}
+
+const ANY_SERVICE: Element =
+    Element { family: None, protocol: None, src_ports: PortRange::ANY, dst_ports: PortRange::ANY };
+
+impl Policy {
+    /// The classifier's rules for this policy, with the zones numbered as in `zones`.
+    ///
+    /// # Errors
+    /// When the policy lacks a zone of `zones`.
+    pub fn lower(&self, zones: &ZoneMap) -> Result<Lowered, Diagnostics> {
+        let ids = zones.number(self)?;
+        let mut rules = Vec::new();
+        let mut entries = Vec::new();
+        let mut table_rules = Vec::with_capacity(self.rules.len());
+        for (index, rule) in self.rules.iter().enumerate() {
+            let (from, to) = (self.sides(&rule.from, &ids), self.sides(&rule.to, &ids));
+            let elements = self.elements(rule);
+            for from in &from {
+                for to in &to {
+                    rules.extend(elements.iter().filter_map(|e| combine(from, to, e)));
+                }
+            }
+            entries.resize(rules.len(), index as u32);
+            table_rules.push(TableRule { id: rule.id.as_str().into(), action: rule.action });
+        }
+        Ok(Lowered { rules, entries, table_rules })
+    }
+
+    fn sides(&self, ends: &[End], ids: &[ZoneId]) -> Vec<Side> {
+        let mut sides = Vec::new();
+        for end in ends {
+            match *end {
+                End::Any => sides.push(Side { zone: None, address: AddressMatch::Any }),
+                End::Zone(zone) => {
+                    sides.push(Side { zone: Some(ids[zone]), address: AddressMatch::Any });
+                }
+                End::Group(group) => {
+                    let group = &self.groups[group];
+                    let zone = group.zone.map(|zone| ids[zone]);
+                    sides.extend(group.addresses.iter().map(|&address| Side { zone, address }));
+                }
+            }
+        }
+        sides
+    }
+
+    fn elements(&self, rule: &Rule) -> Vec<Element> {
+        let Some(services) = &rule.services else { return vec![ANY_SERVICE] };
+        let mut elements = Vec::new();
+        for entry in services.iter().flat_map(|&service| &self.services[service].entries) {
+            let whole = Element {
+                family: family_of(entry.protocol),
+                protocol: Some(entry.protocol),
+                ..ANY_SERVICE
+            };
+            match &entry.detail {
+                Detail::Everything => elements.push(whole),
+                Detail::Ports(ports) => {
+                    elements.extend(ports.iter().map(|&dst_ports| Element { dst_ports, ..whole }));
+                }
+                // Packet keys carry the ICMP type as source port and the code as destination port.
+                Detail::Icmp { icmp_type, code } => elements.push(Element {
+                    src_ports: PortRange::one(u16::from(*icmp_type)),
+                    dst_ports: code.map_or(PortRange::ANY, |code| PortRange::one(u16::from(code))),
+                    ..whole
+                }),
+            }
+        }
+        elements
+    }
+
+    /// Reports rules that can match nothing, and the rule that takes the policy past
+    /// [`MAX_ENTRIES`]. Counts without lowering, so that a hostile policy costs no memory.
+    pub(super) fn check_size(&self, places: &[Place], report: &mut Report<'_>) {
+        let mut total = 0u128;
+        for (rule, place) in self.rules.iter().zip(places) {
+            let before = total;
+            let entries = self.entries_of(rule);
+            total += entries;
+            if entries == 0 {
+                let message = format!(
+                    "rule `{}` matches nothing: no combination of its `from`, `to` and `service` \
+                     is of one address family",
+                    rule.id
+                );
+                report.error(*place, message);
+            }
+            if before <= MAX_ENTRIES as u128 && total > MAX_ENTRIES as u128 {
+                let message = format!(
+                    "rule `{}` takes the policy to {total} combinations of addresses and \
+                     services; the limit is {MAX_ENTRIES}",
+                    rule.id
+                );
+                report.error(*place, message);
+            }
+        }
+    }
+
+    /// How many classifier rules `rule` becomes.
+    fn entries_of(&self, rule: &Rule) -> u128 {
+        let (from, to) = (self.families_of(&rule.from), self.families_of(&rule.to));
+        let service = match &rule.services {
+            None => Families { both: 1, ..Families::default() },
+            Some(services) => {
+                let mut families = Families::default();
+                for entry in services.iter().flat_map(|&service| &self.services[service].entries) {
+                    let elements = match &entry.detail {
+                        Detail::Ports(ports) => ports.len() as u128,
+                        Detail::Everything | Detail::Icmp { .. } => 1,
+                    };
+                    families.add(family_of(entry.protocol), elements);
+                }
+                families
+            }
+        };
+        let all = [from, to, service];
+        let of = |pick: fn(&Families) -> u128| all.iter().map(pick).product::<u128>();
+        // What suits both families is counted with each of them.
+        of(|f| f.both + f.v4) + of(|f| f.both + f.v6) - of(|f| f.both)
+    }
+
+    fn families_of(&self, ends: &[End]) -> Families {
+        let mut families = Families::default();
+        for end in ends {
+            match *end {
+                End::Any | End::Zone(_) => families.add(None, 1),
+                End::Group(group) => {
+                    for address in &self.groups[group].addresses {
+                        families.add(family_in(address), 1);
+                    }
+                }
+            }
+        }
+        families
+    }
+}
+
+/// How many alternatives suit IPv4 only, IPv6 only, or both.
+#[derive(Default)]
+struct Families {
+    v4: u128,
+    v6: u128,
+    both: u128,
+}
+
+impl Families {
+    fn add(&mut self, family: Option<Family>, count: u128) {
+        match family {
+            None => self.both += count,
+            Some(Family::V4) => self.v4 += count,
+            Some(Family::V6) => self.v6 += count,
+        }
+    }
+}
+
+fn family_in(address: &AddressMatch) -> Option<Family> {
+    match address {
+        AddressMatch::Any => None,
+        AddressMatch::Prefix { family, .. } => Some(*family),
+    }
+}
+
+/// The classifier rule for one combination; `None` where its families contradict each other.
+fn combine(from: &Side, to: &Side, service: &Element) -> Option<classifier::Rule> {
+    let families = [family_in(&from.address), family_in(&to.address), service.family];
+    let mut known = families.into_iter().flatten();
+    let family = known.next();
+    if known.any(|other| Some(other) != family) {
+        return None;
+    }
+    let src = match (family, from.address, to.address) {
+        // The addresses leave the family open and the service does not: the source says it.
+        (Some(family), AddressMatch::Any, AddressMatch::Any) => {
+            AddressMatch::Prefix { family, value: 0, len: 0 }
+        }
+        (_, address, _) => address,
+    };
+    Some(classifier::Rule {
+        from_zone: from.zone,
+        to_zone: to.zone,
+        src,
+        dst: to.address,
+        protocol: service.protocol,
+        src_ports: service.src_ports,
+        dst_ports: service.dst_ports,
+    })
+}
+
+/// The table of `policy`, ready to be published as `generation` to `workers` workers.
+///
+/// # Errors
+/// When the policy lacks a zone of `zones`, or the compiled table would be too large.
+pub fn compile(
+    policy: &Policy,
+    zones: &ZoneMap,
+    generation: u64,
+    workers: usize,
+) -> Result<Table, Diagnostics> {
+    let Lowered { rules, entries, table_rules } = policy.lower(zones)?;
+    let mut builder = Builder::new(Config { max_rules: MAX_ENTRIES, ..Config::default() });
+    for rule in rules {
+        builder.push(rule);
+    }
+    let classifier =
+        builder.build().map_err(|error| Diagnostic::about(policy.file(), error.to_string()))?;
+    Ok(Table::new(generation, classifier, entries, table_rules, workers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_of_entries_is_that_of_the_lowering() {
+        // Every mixture of families; the limit is kept by counting, which must not lie.
+        let text = r#"
+version: 1
+zones: { z: {} }
+hosts:
+  v4: { addresses: [10.0.0.1, 10.0.0.2, 10.0.0.3] }
+  v6: { addresses: ["fd00::1", "fd00::2"] }
+  mixed: { addresses: [10.0.0.1, "fd00::1"] }
+services:
+  s: [{ protocol: icmp }, { protocol: icmpv6 }, { protocol: tcp, ports: [1, 2, 3] }]
+rules:
+  - { id: r, from: [z, v4, v6, mixed], to: [z, v4, mixed], service: s, action: allow }
+"#;
+        let policy = Policy::parse("p.yaml", text).unwrap();
+        let lowered = policy.lower(&ZoneMap::of(&policy)).unwrap();
+        // IPv4: (1 + 3 + 1) x (1 + 3 + 1) x 4; IPv6: (1 + 2 + 1) x (1 + 1) x 4; both: 1 x 1 x 3.
+        assert_eq!(lowered.rules.len(), 100 + 32 - 3);
+        assert_eq!(policy.entries_of(&policy.rules[0]), 100 + 32 - 3);
+    }
+}

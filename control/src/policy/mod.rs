@@ -1,0 +1,41 @@
+//! The policy: who may talk to whom.
+//!
+//! `file -> model (validated) -> classifier rules -> table`. [`Policy::parse`] answers with a
+//! policy in which everything is right, or with everything that is wrong; [`compile`] makes it a
+//! table of the data path.
+
+mod file;
+mod lowering;
+mod model;
+mod validate;
+mod values;
+mod zones;
+
+pub use lowering::{Lowered, MAX_ENTRIES, compile};
+pub use model::{Policy, Rule, Zone};
+pub use zones::{MAX_ZONES, ZoneMap};
+
+use crate::diagnostic::{Diagnostics, LoadError};
+use crate::yaml;
+use std::path::Path;
+
+impl Policy {
+    /// Reads the policy in `text`; `file_name` is what diagnostics call it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, by line.
+    pub fn parse(file_name: &str, text: &str) -> Result<Policy, Diagnostics> {
+        validate::policy(file_name, text, yaml::read(file_name, text)?)
+    }
+
+    /// Reads the policy file at `path`.
+    ///
+    /// # Errors
+    /// [`LoadError`]: the file cannot be read, or its contents are wrong.
+    pub fn load(path: impl AsRef<Path>) -> Result<Policy, LoadError> {
+        let path = path.as_ref();
+        let text =
+            yaml::text_of(path).map_err(|error| LoadError::Io { path: path.to_owned(), error })?;
+        Ok(Policy::parse(&path.display().to_string(), &text)?)
+    }
+}

@@ -1,0 +1,136 @@
+//! A validated policy: every name resolved, every value in range.
+
+use classifier::{AddressMatch, PortRange, ZoneId};
+use dataplane::Action;
+
+/// A policy in which everything is known to be right. What it allows depends on nothing outside it
+/// but the zones' numbers ([`ZoneMap`](super::ZoneMap)).
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub(super) file: String,
+    pub(super) zones: Vec<Zone>,
+    /// Hosts and networks: both name addresses.
+    pub(super) groups: Vec<Group>,
+    pub(super) services: Vec<Service>,
+    pub(super) rules: Vec<Rule>,
+}
+
+/// A side that ports belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name.
+    pub name: String,
+    /// Addresses found there. Replay tells by them which side of a capture an address is on; the
+    /// gateway knows the zone by the port and does not look at them.
+    pub networks: Vec<AddressMatch>,
+}
+
+/// Addresses under one name: a host's or a network's.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    /// Zone that a packet must also come from or go to.
+    pub(super) zone: Option<usize>,
+    pub(super) addresses: Vec<AddressMatch>,
+}
+
+/// Kinds of packets under one name.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    pub(super) entries: Vec<ServiceEntry>,
+}
+
+/// One IP protocol, and what of it.
+#[derive(Clone, Debug)]
+pub(super) struct ServiceEntry {
+    pub(super) protocol: u8,
+    pub(super) detail: Detail,
+}
+
+/// What of a protocol a service means.
+#[derive(Clone, Debug)]
+pub(super) enum Detail {
+    /// All of it.
+    Everything,
+    /// What goes to these ports.
+    Ports(Vec<PortRange>),
+    /// Messages of this ICMP or ICMPv6 type, of this code or of all.
+    Icmp { icmp_type: u8, code: Option<u8> },
+}
+
+/// One end of a rule.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    /// Anything.
+    Any,
+    /// Whatever belongs to a zone, an index into [`Policy::zones`].
+    Zone(usize),
+    /// The addresses of a group, an index into [`Policy::groups`].
+    Group(usize),
+}
+
+/// One rule. The first that matches a packet decides.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub(super) id: String,
+    pub(super) from: Vec<End>,
+    pub(super) to: Vec<End>,
+    /// Indices into [`Policy::services`]; `None` is any service.
+    pub(super) services: Option<Vec<usize>>,
+    pub(super) action: Action,
+    pub(super) description: Option<String>,
+    pub(super) line: u32,
+}
+
+impl Policy {
+    /// The name of the file it came from, as the user gave it.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Zones in the order of the file.
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
+    }
+
+    /// Addresses whose zone the policy tells: the zones' own networks, then hosts and networks that
+    /// name a zone.
+    pub fn located(&self) -> impl Iterator<Item = (AddressMatch, &Zone)> {
+        let own = self.zones.iter().flat_map(|zone| zone.networks.iter().map(move |n| (*n, zone)));
+        let named = self.groups.iter().filter_map(|group| Some((group, &self.zones[group.zone?])));
+        own.chain(named.flat_map(|(group, zone)| group.addresses.iter().map(move |a| (*a, zone))))
+    }
+
+    /// The zone's number where zones are numbered in the order of the file, as
+    /// [`ZoneMap::of`](super::ZoneMap::of) does.
+    pub fn zone_id(&self, name: &str) -> Option<ZoneId> {
+        let index = self.zones.iter().position(|zone| zone.name == name)?;
+        u16::try_from(index).ok().map(ZoneId)
+    }
+
+    /// Rules in order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+impl Rule {
+    /// Its name, unique in the policy.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What it does with a packet that it matches.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// What its author says of it.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The line of the policy file on which it begins.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+}

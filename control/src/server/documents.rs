@@ -1,0 +1,320 @@
+//! From counters and records to the documents of the control socket.
+
+use super::app::{App, Revision};
+use crate::api;
+use crate::protocol;
+use classifier::{Family, PacketKey};
+use dataplane::{Count, DropReason, FlowRecord, PortSnapshot, QueueSnapshot, Snapshot};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time given to counters to settle before conservation is judged.
+const SETTLE: Duration = Duration::from_millis(5);
+/// How often.
+const SETTLE_TRIES: usize = 3;
+
+impl From<Count> for api::Traffic {
+    fn from(count: Count) -> Self {
+        api::Traffic { packets: count.packets, bytes: count.bytes }
+    }
+}
+
+impl App {
+    /// The gateway as a whole. Takes some milliseconds: conservation is judged over two looks at
+    /// the counters.
+    pub fn status(&self) -> api::Status {
+        let (snapshot, conservation) = self.settled();
+        // The revision of the snapshot's table, which is not the newest while a swap is under way.
+        let revision = self.revision(snapshot.generation).unwrap_or_else(|| self.current());
+        api::Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_seconds: self.uptime().as_secs_f64(),
+            generation: snapshot.generation,
+            policy: policy_status(&revision),
+            warnings: self.warnings(&snapshot),
+            ports: snapshot.ports.iter().map(|port| self.port(port)).collect(),
+            workers: workers(&snapshot),
+            flows: api::FlowTotals {
+                open: snapshot.flows(),
+                capacity: snapshot.flow_capacity,
+                opened: snapshot.flows_opened,
+                closed: snapshot.flows_closed,
+            },
+            conservation,
+            memory: api::Memory {
+                table_bytes: snapshot.table_bytes as u64,
+                flow_bytes: snapshot.flow_bytes,
+                umem_bytes: snapshot.workers.iter().map(|worker| worker.umem_bytes).sum(),
+            },
+        }
+    }
+
+    /// The rules in force with their hits.
+    pub fn rules(&self) -> api::Rules {
+        let snapshot = self.snapshot();
+        let revision = self.revision(snapshot.generation).unwrap_or_else(|| self.current());
+        let rules = snapshot.rules.iter().enumerate().map(|(i, hits)| {
+            let text = revision.rules().get(i).filter(|text| *text.id == *hits.id);
+            api::Rule {
+                id: hits.id.to_string(),
+                action: hits.action.as_str().into(),
+                hits: hits.hits,
+                description: text.and_then(|text| text.description.clone()),
+                line: text.map(|text| text.line),
+            }
+        });
+        api::Rules {
+            generation: snapshot.generation,
+            file: revision.file().into(),
+            rules: rules.collect(),
+        }
+    }
+
+    /// Up to `limit` open flows.
+    pub fn flows(&self, limit: usize) -> api::Flows {
+        let snapshot = self.snapshot();
+        let records = self.handle.flows(limit);
+        let flow = |record: &FlowRecord| api::Flow {
+            wire: self.wire_name(record.wire),
+            headers: self.headers(&record.key),
+            rule: self.rule_id(record.generation, record.rule),
+            generation: record.generation,
+            idle_seconds: record.idle.as_secs_f64(),
+            expires_in_seconds: record.expires_in.as_secs_f64(),
+        };
+        api::Flows {
+            open: snapshot.flows(),
+            capacity: snapshot.flow_capacity,
+            flows: records.iter().take(limit).map(flow).collect(),
+        }
+    }
+
+    /// What was dropped, and up to `limit` of the last packets.
+    pub fn drops(&self, limit: usize) -> api::Drops {
+        let snapshot = self.snapshot();
+        let mut totals = Vec::new();
+        for port in &snapshot.ports {
+            for (reason, packets) in drops_by_reason(port) {
+                if packets > 0 {
+                    totals.push(api::DropTotal {
+                        port: port.name.clone(),
+                        reason: reason.as_str().into(),
+                        description: reason.describe().into(),
+                        packets,
+                    });
+                }
+            }
+        }
+        let recent = self.handle.recent_drops(limit).into_iter().take(limit).map(|record| {
+            let port = snapshot.ports.get(record.port);
+            api::Drop {
+                age_seconds: record.age.as_secs_f64(),
+                port: port.map_or_else(|| record.port.to_string(), |port| port.name.clone()),
+                queue: record.queue,
+                reason: record.reason.as_str().into(),
+                headers: record.key.map(|key| self.headers(&key)),
+                rule: record.rule.and_then(|rule| self.rule_id(record.generation, rule)),
+                generation: record.generation,
+                length: record.length,
+            }
+        });
+        api::Drops {
+            dropped: totals.iter().map(|total| total.packets).sum(),
+            recent: recent.collect(),
+            totals,
+        }
+    }
+
+    /// A snapshot and its balance, at a quiet moment if one comes soon.
+    fn settled(&self) -> (Snapshot, api::Conservation) {
+        let mut before = self.snapshot();
+        let mut tries = 0;
+        loop {
+            std::thread::sleep(SETTLE);
+            let after = self.snapshot();
+            let quiet = before.ports == after.ports;
+            let difference = imbalance(&after);
+            let balanced = difference == 0;
+            tries += 1;
+            if balanced || tries == SETTLE_TRIES {
+                return (after, api::Conservation { balanced, quiet, difference });
+            }
+            before = after;
+        }
+    }
+
+    fn port(&self, port: &PortSnapshot) -> api::PortStatus {
+        let queues: Vec<_> = port.queues.iter().map(queue_status).collect();
+        let sum = |of: fn(&api::QueueStatus) -> u64| queues.iter().map(of).sum();
+        api::PortStatus {
+            name: port.name.clone(),
+            interface: port.interface.clone(),
+            zone: self.zone_name(port.zone),
+            wire: port.wire.clone(),
+            mode: port.mode.as_str().into(),
+            link: port.link.as_str().into(),
+            rx: api::Traffic { packets: sum(|q| q.rx.packets), bytes: sum(|q| q.rx.bytes) },
+            tx: api::Traffic { packets: sum(|q| q.tx.packets), bytes: sum(|q| q.tx.bytes) },
+            held: sum(|q| q.held),
+            forwarded: sum(|q| q.forwarded),
+            drops: sum(|q| q.drops),
+            queues,
+        }
+    }
+
+    fn headers(&self, key: &PacketKey) -> api::Headers {
+        let ports = protocol::has_ports(key.protocol);
+        let icmp = protocol::is_icmp(key.protocol);
+        api::Headers {
+            from: self.zone_name(key.from_zone),
+            to: self.zone_name(key.to_zone),
+            protocol: protocol::name(key.protocol),
+            source: address(key.family, key.src).to_string(),
+            source_port: ports.then_some(key.src_port),
+            destination: address(key.family, key.dst).to_string(),
+            destination_port: ports.then_some(key.dst_port),
+            icmp_type: icmp.then_some(key.src_port),
+            icmp_code: icmp.then_some(key.dst_port),
+        }
+    }
+
+    fn rule_id(&self, generation: u64, rule: u32) -> Option<String> {
+        let revision = self.revision(generation)?;
+        Some(revision.rules().get(rule as usize)?.id.clone())
+    }
+}
+
+/// Drops of a port over its queues, by reason.
+pub(crate) fn drops_by_reason(port: &PortSnapshot) -> impl Iterator<Item = (DropReason, u64)> {
+    DropReason::ALL
+        .iter()
+        .map(|&reason| (reason, port.queues.iter().map(|q| q.drops[reason as usize]).sum()))
+}
+
+fn policy_status(revision: &Arc<Revision>) -> api::PolicyStatus {
+    api::PolicyStatus {
+        file: revision.file().into(),
+        applied_at: humantime::format_rfc3339_millis(revision.applied_at()).to_string(),
+        rules: revision.rules().len(),
+        entries: revision.entries(),
+        compile_seconds: revision.compile().as_secs_f64(),
+        swap_seconds: revision.swap().map(|swap| swap.as_secs_f64()),
+    }
+}
+
+fn workers(snapshot: &Snapshot) -> Vec<api::WorkerStatus> {
+    let status = |worker: &dataplane::WorkerSnapshot| api::WorkerStatus {
+        worker: worker.worker,
+        wire: worker.wire.clone(),
+        queue: worker.queue,
+        core: worker.core,
+        generation: worker.generation,
+        alive: worker.alive,
+        bursts: worker.bursts,
+        sleeps: worker.sleeps,
+        flows: worker.flows,
+    };
+    snapshot.workers.iter().map(status).collect()
+}
+
+fn queue_status(queue: &QueueSnapshot) -> api::QueueStatus {
+    api::QueueStatus {
+        queue: queue.queue,
+        served: queue.socket.is_some(),
+        rx: queue.rx.into(),
+        tx: queue.tx.into(),
+        held: queue.held,
+        forwarded: queue.passed.iter().sum(),
+        drops: queue.drops.iter().sum(),
+    }
+}
+
+/// Frames unaccounted for: over both directions of every wire, the difference between what came
+/// in by one port and what left by the other, was dropped or is held.
+fn imbalance(snapshot: &Snapshot) -> u64 {
+    let total = |port: &PortSnapshot, of: fn(&QueueSnapshot) -> u64| -> u64 {
+        port.queues.iter().map(of).sum()
+    };
+    let mut difference = 0;
+    for (i, port) in snapshot.ports.iter().enumerate() {
+        let others = snapshot.ports.iter().enumerate();
+        let out: u64 = others
+            .filter(|(j, other)| *j != i && other.wire == port.wire)
+            .map(|(_, other)| total(other, |q| q.tx.packets))
+            .sum();
+        let kept = total(port, |q| q.drops.iter().sum::<u64>() + q.held);
+        difference += total(port, |q| q.rx.packets).abs_diff(out + kept);
+    }
+    difference
+}
+
+fn address(family: Family, bits: u128) -> IpAddr {
+    match family {
+        // The low 32 bits are the address.
+        Family::V4 => Ipv4Addr::from_bits(bits as u32).into(),
+        Family::V6 => Ipv6Addr::from_bits(bits).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use classifier::ZoneId;
+    use dataplane::{AttachMode, Link, PassReason};
+
+    fn queue(rx: u64, tx: u64, held: u64, denied: u64) -> QueueSnapshot {
+        let count = |packets| Count { packets, bytes: 60 * packets };
+        let mut drops = [0; DropReason::COUNT];
+        drops[DropReason::PolicyDeny as usize] = denied;
+        let passed = [0; PassReason::COUNT];
+        QueueSnapshot { queue: 0, rx: count(rx), tx: count(tx), held, drops, passed, socket: None }
+    }
+
+    fn snapshot(left: Vec<QueueSnapshot>, right: Vec<QueueSnapshot>) -> Snapshot {
+        let port = |name: &str, queues| PortSnapshot {
+            name: name.into(),
+            interface: name.into(),
+            wire: "w".into(),
+            zone: ZoneId(0),
+            mode: AttachMode::Native,
+            link: Link::Up,
+            queues,
+        };
+        Snapshot {
+            generation: 1,
+            entries: 0,
+            table_bytes: 0,
+            ports: vec![port("left", left), port("right", right)],
+            workers: Vec::new(),
+            rules: Vec::new(),
+            flow_capacity: 0,
+            flow_bytes: 0,
+            flows_opened: 0,
+            flows_closed: 0,
+        }
+    }
+
+    #[test]
+    fn a_frame_may_leave_by_another_queue_than_it_came() {
+        let left = vec![queue(10, 0, 1, 4), queue(0, 0, 0, 0)];
+        let right = vec![queue(0, 0, 0, 0), queue(0, 5, 0, 0)];
+        assert_eq!(imbalance(&snapshot(left, right)), 0);
+    }
+
+    #[test]
+    fn a_lost_frame_shows_in_its_own_direction() {
+        // Left to right lacks a frame, right to left has one too many: they do not cancel out.
+        let left = vec![queue(10, 3, 0, 0)];
+        let right = vec![queue(2, 9, 0, 0)];
+        assert_eq!(imbalance(&snapshot(left, right)), 2);
+    }
+
+    #[test]
+    fn addresses_are_printed_in_their_family() {
+        assert_eq!(address(Family::V4, 0x0a4d_0114).to_string(), "10.77.1.20");
+        let v6 = 0xfd77_0001_0000_0000_0000_0000_0000_0020;
+        assert_eq!(address(Family::V6, v6).to_string(), "fd77:1::20");
+    }
+}

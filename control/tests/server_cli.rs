@@ -1,0 +1,203 @@
+//! The commands that talk to a gateway, and `check`, as a user runs them.
+
+mod server_fake;
+
+use server_fake::{Gateway, POLICY, REORDERED};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn bulkhead() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bulkhead"));
+    command.env_remove("BULKHEAD_SOCKET");
+    command
+}
+
+impl Gateway {
+    /// Runs `bulkhead` with `words`, against this gateway.
+    fn run(&self, words: &[&str]) -> Output {
+        bulkhead().args(words).env("BULKHEAD_SOCKET", &self.socket).output().unwrap()
+    }
+
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().expect("ended by itself")
+}
+
+#[test]
+fn status_prints_the_gateway_and_its_ports() {
+    let gateway = Gateway::start();
+    let output = gateway.run(&["status"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let text = out(&output);
+    for expected in [
+        "policy    first.yaml, generation 1, since 2",
+        "          3 rules, ",
+        "flows     5 open of 1000, 9 opened, 4 closed",
+        "frames    balanced: received = transmitted + dropped + held",
+        "warning   told at the start",
+    ] {
+        assert!(text.lines().any(|line| line.starts_with(expected)), "{expected:?} in\n{text}");
+    }
+    let left = text.lines().find(|line| line.starts_with("left ")).unwrap();
+    let cells: Vec<_> = left.split_whitespace().collect();
+    let expected = "left bh0 clients uplink up native all 100 6000 20 1200 9 1";
+    assert_eq!(cells, expected.split(' ').collect::<Vec<_>>(), "{text}");
+}
+
+#[test]
+fn flows_and_drops_print_endpoints_and_rules() {
+    let gateway = Gateway::start();
+    let text = out(&gateway.run(&["flows"]));
+    let flow = text.lines().find(|line| line.starts_with("uplink")).unwrap();
+    let cells: Vec<_> = flow.split_whitespace().take(7).collect();
+    let expected = "uplink tcp clients 10.77.1.10:40000 servers 10.77.1.20:80 web";
+    assert_eq!(cells, expected.split(' ').collect::<Vec<_>>());
+    let text = out(&gateway.run(&["drops"]));
+    assert!(text.starts_with("9 dropped\n"), "{text}");
+    assert!(text.contains("10.77.1.20:22"), "{text}");
+    let text = out(&gateway.run(&["drops", "--limit", "0"]));
+    assert!(!text.contains("10.77.1.20:22"), "{text}");
+}
+
+#[test]
+fn json_is_the_document_of_the_socket() {
+    let gateway = Gateway::start();
+    for command in ["rules", "flows", "drops"] {
+        let output = gateway.run(&[command, "--json"]);
+        let printed: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+        let (_, served) = gateway.request("GET", &format!("/v1/{command}"));
+        assert_eq!(printed, served);
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let gateway = Gateway::start();
+    let rule =
+        |i| format!("  - {{ id: r{i}, from: clients, to: servers, service: any, action: deny }}\n");
+    let rules: String = (0..20_000).map(rule).collect();
+    let policy = format!("version: 1\nzones: {{ clients: , servers: }}\nrules:\n{rules}");
+    let (status, answer) = gateway.apply("", policy.as_bytes());
+    assert_eq!(status, 200, "{answer}");
+    let mut child = bulkhead()
+        .args(["rules", "--socket"])
+        .arg(&gateway.socket)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(err(&output), "");
+    assert_eq!(code(&output), 0);
+}
+
+#[test]
+fn apply_tells_both_generations_and_the_times() {
+    let gateway = Gateway::start();
+    let policy = gateway.file("second.yaml", REORDERED);
+    let output = gateway.run(&["apply", policy.to_str().unwrap(), "--if-generation", "1"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let text = out(&output);
+    assert!(text.starts_with("generation 1 -> 2: 2 rules, 2 entries, compiled in "), "{text}");
+    assert!(text.contains(", swapped in "), "{text}");
+    assert_eq!(gateway.client().status().unwrap().policy.file, policy.display().to_string());
+}
+
+#[test]
+fn apply_of_an_invalid_policy_shows_the_line_and_exits_with_3() {
+    let gateway = Gateway::start();
+    let policy = gateway.file("broken.yaml", &POLICY.replace("to: web", "to: wbe"));
+    let output = gateway.run(&["apply", policy.to_str().unwrap()]);
+    assert_eq!(code(&output), 3);
+    let text = err(&output);
+    assert!(text.starts_with(&format!("{}:", policy.display())), "{text}");
+    assert!(text.contains("|     to: wbe\n"), "{text}");
+    assert!(text.ends_with("invalid: 1 error; nothing was changed\n"), "{text}");
+    let output = gateway.run(&["apply", policy.to_str().unwrap(), "--json"]);
+    assert_eq!(code(&output), 3);
+    let document: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(document["diagnostics"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn apply_on_another_generation_exits_with_4_and_changes_nothing() {
+    let gateway = Gateway::start();
+    let policy = gateway.file("second.yaml", REORDERED);
+    let output = gateway.run(&["apply", policy.to_str().unwrap(), "--if-generation", "7"]);
+    assert_eq!(code(&output), 4);
+    assert!(err(&output).starts_with("bulkhead: generation 1 is in force, not 7"));
+    assert!(gateway.fake.state().published.is_empty());
+}
+
+#[test]
+fn without_a_gateway_the_user_is_told_what_to_do() {
+    let output = bulkhead().args(["status", "--socket", "/nonexistent/s.sock"]).output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert_eq!(
+        err(&output),
+        "bulkhead: no gateway is listening on /nonexistent/s.sock; start one with `bulkhead run \
+         --config gateway.yaml` or name its socket with --socket\n"
+    );
+}
+
+#[test]
+fn wrong_use_exits_with_2() {
+    for words in [&[][..], &["flows", "--limit", "x"], &["flows", "--limit", "100001"], &["appply"]]
+    {
+        assert_eq!(code(&bulkhead().args(words).output().unwrap()), 2, "{words:?}");
+    }
+}
+
+#[test]
+fn check_sums_up_a_valid_policy() {
+    let gateway = Gateway::start();
+    let policy = gateway.file("policy.yaml", POLICY);
+    let output = bulkhead().arg("check").arg(&policy).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    let expected = format!("{} is valid: 2 zones, 3 rules, 4 entries; the table", policy.display());
+    assert!(out(&output).starts_with(&expected), "{}", out(&output));
+    let output = bulkhead().arg("check").arg(&policy).arg("--json").output().unwrap();
+    let checked: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!((&checked["valid"], &checked["rules"]), (&true.into(), &3.into()));
+}
+
+#[test]
+fn check_shows_all_errors_and_exits_with_3() {
+    let gateway = Gateway::start();
+    let broken = POLICY.replace("to: web", "to: wbe").replace("action: deny", "action: dney");
+    let policy = gateway.file("broken.yaml", &broken);
+    let output = bulkhead().arg("check").arg(&policy).output().unwrap();
+    assert_eq!(code(&output), 3);
+    let text = err(&output);
+    assert!(text.contains("to: wbe") && text.contains("action: dney"), "{text}");
+    assert!(text.ends_with("broken.yaml is invalid: 2 errors\n"), "{text}");
+    let output = bulkhead().arg("check").arg(&policy).arg("--json").output().unwrap();
+    assert_eq!(code(&output), 3);
+    let checked: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(checked["diagnostics"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn check_of_a_file_that_is_not_there_exits_with_1() {
+    let output = bulkhead().args(["check", "/nonexistent/policy.yaml"]).output().unwrap();
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("/nonexistent/policy.yaml"));
+}
