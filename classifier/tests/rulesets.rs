@@ -5,7 +5,6 @@ mod corners;
 
 use classifier::{AddressMatch, Builder, Config, PortRange, Rule};
 use corners::{assert_agree, keys};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The shared rule sets beside the workspace; `None`, said aloud, where they are not.
@@ -14,9 +13,8 @@ fn rulesets() -> Option<PathBuf> {
     if dir.is_dir() {
         return Some(dir);
     }
-    // Not eprintln!: the test harness would keep it to itself.
-    let skipped = format!("SKIPPED: no shared rule sets at {}\n", dir.display());
-    std::io::stderr().write_all(skipped.as_bytes()).unwrap();
+    let why = format!("there are no shared rule sets at {}", dir.display());
+    lab::need::skip("the rule sets of the field", &why);
     None
 }
 

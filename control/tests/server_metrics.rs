@@ -33,7 +33,7 @@ fn promtool_has_nothing_to_say() {
         .stderr(Stdio::piped())
         .spawn()
     else {
-        eprintln!("SKIPPED: promtool is not installed (Debian package prometheus)");
+        lab::need::skip("promtool_has_nothing_to_say", "promtool is not installed");
         return;
     };
     let (fake, metrics) = fake();

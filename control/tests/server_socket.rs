@@ -142,7 +142,8 @@ fn cores_of(name: &str) -> Option<String> {
 #[test]
 fn the_socket_is_served_away_from_the_workers_cores() {
     if std::thread::available_parallelism().unwrap().get() < 2 {
-        eprintln!("SKIPPED: one core is all there is");
+        let test = "the_socket_is_served_away_from_the_workers_cores";
+        lab::need::skip(test, "one core is all there is");
         return;
     }
     let gateway = Gateway::start();

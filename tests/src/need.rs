@@ -49,7 +49,8 @@ pub fn missing(needs: &[Need]) -> Option<String> {
 /// `BULKHEAD_SKIPS` names, so that skips are counted by whoever runs the tests.
 pub fn skip(test: &str, why: &str) {
     let line = format!("SKIPPED: {test}: {why}\n");
-    eprint!("{line}");
+    // Not eprint!, which the test harness keeps to itself when the test passes.
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
     if let Some(path) = std::env::var_os("BULKHEAD_SKIPS") {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         // In one piece: other tests append to the same file.
