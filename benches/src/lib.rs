@@ -2,7 +2,12 @@
 //!
 //! Everything is made from a seed: the same seed gives the same rules, keys, frames and files.
 
+pub mod machine;
+pub mod probe;
 pub mod rulegen;
 pub mod sides;
+pub mod stats;
 pub mod trafficgen;
+#[cfg(feature = "wire")]
+pub mod wire;
 pub mod workload;

@@ -43,7 +43,7 @@ pub fn write(dir: &Path, config: WorkloadConfig) -> io::Result<()> {
     let traffic = TrafficConfig { packets, seed, unmatched_percent: UNMATCHED_PERCENT };
 
     fs::create_dir_all(dir)?;
-    fs::write(dir.join("policy.yaml"), policy(&rules, &allow))?;
+    fs::write(dir.join("policy.yaml"), policy(&rules, &allow, [LEFT, RIGHT].map(sides::name)))?;
     let file = BufWriter::new(File::create(dir.join("traffic.pcap"))?);
     let mut pcap = PcapWriter::new(file).map_err(io_error)?;
     for (key, micros) in trafficgen::keys(&rules, traffic).iter().zip(0..) {
@@ -61,17 +61,19 @@ fn io_error(error: PcapError) -> io::Error {
     }
 }
 
-/// The policy file of `rules`, one rule each in the same order; `allow` says which allow.
+/// The policy file of `rules`, one rule each in the same order, with the ids r1, r2 and so on;
+/// `allow` says which allow, `zones` how [`LEFT`] and [`RIGHT`] are called.
 ///
 /// Of the rules' source ports only ICMP types are told: the policy language has no source ports.
-fn policy(rules: &[Rule], allow: &[bool]) -> String {
+pub fn policy(rules: &[Rule], allow: &[bool], zones: [&str; 2]) -> String {
+    let zone_name = |zone: ZoneId| if zone == LEFT { zones[0] } else { zones[1] };
     let mut hosts = Names::new("h");
     let mut networks = Names::new("n");
     let mut services = Names::new("s");
     let mut body = String::new();
     for ((rule, allow), number) in rules.iter().zip(allow).zip(1..) {
         let mut side = |zone: Option<ZoneId>, addresses| match addresses {
-            AddressMatch::Any => zone.map_or("any", sides::name).to_owned(),
+            AddressMatch::Any => zone.map_or("any", zone_name).to_owned(),
             AddressMatch::Prefix { family, value, len } if len == family.bits() => {
                 hosts.of((zone, family, value))
             }
@@ -96,10 +98,10 @@ fn policy(rules: &[Rule], allow: &[bool]) -> String {
             let (addr, len) = sides::network(zone, family);
             format!("\"{addr}/{len}\"")
         });
-        let _ = writeln!(text, "  {}: {{ networks: [{v4}, {v6}] }}", sides::name(zone));
+        let _ = writeln!(text, "  {}: {{ networks: [{v4}, {v6}] }}", zone_name(zone));
     }
     let in_zone = |zone: Option<ZoneId>| {
-        zone.map_or(String::new(), |zone| format!("zone: {}, ", sides::name(zone)))
+        zone.map_or(String::new(), |zone| format!("zone: {}, ", zone_name(zone)))
     };
     hosts.write(&mut text, "hosts", |(zone, family, value)| {
         let addr = sides::ip_addr(*family, *value);
@@ -265,6 +267,12 @@ rules:
   - { id: r3, from: h3, to: any, service: s3, action: allow }
   - { id: r4, from: h1, to: any, service: any, action: deny }
 "#;
-        assert_eq!(policy(&rules, &[true, false, true, false]), expected);
+        let allow = [true, false, true, false];
+        assert_eq!(policy(&rules, &allow, ["left", "right"]), expected);
+        let renamed = policy(&rules, &allow, ["clients", "servers"]);
+        assert!(renamed.contains("\n  clients: {"), "{renamed}");
+        assert!(renamed.contains("h2: { zone: clients, "), "{renamed}");
+        assert!(renamed.contains("from: servers, to: h2"), "{renamed}");
+        assert!(!renamed.contains("left") && !renamed.contains("right"), "{renamed}");
     }
 }
