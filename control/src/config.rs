@@ -9,7 +9,8 @@ use crate::policy::ZoneMap;
 use crate::yaml::{self, Entries, Text, is_name, number};
 use classifier::ZoneId;
 use dataplane::{
-    BusyPoll, FlowConfig, Forward, GatewayConfig, OnExit, Poll, PortConfig, Rings, XdpMode,
+    BusyPoll, FlowConfig, Forward, GatewayConfig, MAX_QUEUES, OnExit, Poll, PortConfig, Rings,
+    XdpMode,
 };
 use file::{
     BusyPollFile, ConfigFile, FlowsFile, ForwardFile, PortFile, RingsFile, WireFile, WorkersFile,
@@ -28,8 +29,6 @@ pub const DEFAULT_SOCKET: &str = "/run/bulkhead/control.sock";
 
 /// Most ports of one gateway.
 const MAX_PORTS: usize = 1_024;
-/// Queues of one port that the XDP program has room for.
-const MAX_QUEUES: u32 = 64;
 /// Cores that an affinity mask has room for (`CPU_SETSIZE`).
 const MAX_CORE: usize = 1_023;
 /// Most flows of one worker.

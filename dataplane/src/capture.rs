@@ -6,15 +6,23 @@
 use crate::parse::FrameView;
 use pcap_file::DataLink;
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapWriter};
-use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
+use pcap_parser::{
+    Block, Linktype, OptionCode, PcapBlockOwned, PcapError, PcapNGOption, create_reader,
+};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Largest block that is read: no snap length in use comes near it.
-const MAX_BLOCK: usize = 16 << 20;
+/// Room for blocks at first.
+const BUFFER: usize = 1 << 20;
+/// Most room for one block: no snap length in use comes near it.
+const MAX_BUFFER: usize = 16 << 20;
+
+/// The last time that a pcap file can tell: 32 bits of seconds, nanoseconds since 1970.
+const LAST_TIME: u64 = u32::MAX as u64 * 1_000_000_000 + 999_999_999;
 
 /// One packet of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +119,11 @@ impl Capture {
         let file = self.files;
         self.files = file.checked_add(1).ok_or_else(|| failed(CaptureProblem::TooManyFiles))?;
         let input = File::open(path).map_err(|e| failed(CaptureProblem::Io(e)))?;
-        let input = Counted { input, read: 0, progress };
-        self.read_blocks(input, file).map_err(failed)
+        let refused = OnceLock::new();
+        let input = Input { input, read: 0, progress, refused: &refused };
+        let result = self.read_blocks(input, file);
+        // pcap-parser says only that reading failed.
+        result.map_err(|problem| failed(refused.into_inner().map_or(problem, CaptureProblem::Io)))
     }
 
     fn read_blocks(
@@ -120,37 +131,36 @@ impl Capture {
         input: impl Read + Send,
         file: u16,
     ) -> Result<Ending, CaptureProblem> {
-        let mut reader = match create_reader(1 << 20, input) {
-            Ok(reader) => reader,
-            Err(PcapError::ReadError) => {
-                return Err(CaptureProblem::Io(io::ErrorKind::Other.into()));
-            }
-            Err(_) => return Err(CaptureProblem::Format),
-        };
+        let mut capacity = BUFFER;
+        let mut reader = create_reader(capacity, input).map_err(|_| CaptureProblem::Format)?;
         let mut format = Format::default();
         let before = self.records.len();
         loop {
-            let buffered = reader.data().len();
-            match reader.next() {
+            let next = match reader.next() {
                 Ok((consumed, block)) => {
-                    self.take_block(block, &mut format, file)?;
+                    let malformed = CaptureProblem::Malformed(self.records.len() - before);
+                    self.take_block(block, &mut format, file, malformed)?;
                     reader.consume(consumed);
+                    continue;
                 }
                 Err(PcapError::Eof) => return Ok(Ending::Whole),
-                Err(PcapError::UnexpectedEof) => return Ok(Ending::CutShort),
-                Err(PcapError::Incomplete(_)) => {
-                    if reader.reader_exhausted() {
-                        return Ok(Ending::CutShort);
-                    }
-                    reader.refill().map_err(|_| CaptureProblem::Io(io::ErrorKind::Other.into()))?;
+                Err(PcapError::UnexpectedEof) => Next::Ended,
+                Err(PcapError::Incomplete(_)) => Next::Refill,
+                Err(PcapError::BufferTooSmall) if capacity < MAX_BUFFER => Next::Grow,
+                Err(_) => Next::Malformed,
+            };
+            let malformed = CaptureProblem::Malformed(self.records.len() - before);
+            match next {
+                // A packet that is longer than the block around it makes the reader ask for more
+                // than the whole block, and more again, until the file ends.
+                _ if format.holds_whole_block(reader.data()) => return Err(malformed),
+                Next::Ended => return Ok(Ending::CutShort),
+                Next::Refill => reader.refill().map_err(|_| malformed)?,
+                Next::Grow => {
+                    capacity *= 2;
+                    reader.grow(capacity);
                 }
-                Err(PcapError::BufferTooSmall) if buffered < MAX_BLOCK => {
-                    let larger = (buffered * 2).max(2 << 20);
-                    if !reader.grow(larger) {
-                        return Err(CaptureProblem::Malformed(self.records.len() - before));
-                    }
-                }
-                Err(_) => return Err(CaptureProblem::Malformed(self.records.len() - before)),
+                Next::Malformed => return Err(malformed),
             }
         }
     }
@@ -160,6 +170,7 @@ impl Capture {
         block: PcapBlockOwned<'_>,
         format: &mut Format,
         file: u16,
+        malformed: CaptureProblem,
     ) -> Result<(), CaptureProblem> {
         match block {
             PcapBlockOwned::LegacyHeader(header) => {
@@ -172,24 +183,29 @@ impl Capture {
                 let time = u64::from(packet.ts_sec) * 1_000_000_000 + fraction;
                 self.push(packet.data, packet.origlen, time, file);
             }
-            PcapBlockOwned::NG(Block::SectionHeader(_)) => format.interfaces.clear(),
+            PcapBlockOwned::NG(Block::SectionHeader(section)) => {
+                format.interfaces.clear();
+                format.section =
+                    Some(if section.big_endian() { Order::Big } else { Order::Little });
+            }
             PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+                let order = format.section.unwrap_or(Order::Little);
                 format.interfaces.push(InterfaceClock {
                     link: interface.linktype,
-                    units: interface.ts_resolution().unwrap_or(1_000_000),
-                    offset: interface.ts_offset(),
+                    units: ticks_per_second(interface.if_tsresol),
+                    offset: order.time_offset(&interface.options),
                     snap_length: interface.snaplen,
                 });
             }
             PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                let clock = format.interface(packet.if_id)?;
+                let clock = format.interface(packet.if_id, malformed)?;
                 let ticks = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
                 let data = &packet.data[..packet.data.len().min(packet.caplen as usize)];
                 self.push(data, packet.origlen, clock.nanoseconds(ticks), file);
             }
             PcapBlockOwned::NG(Block::SimplePacket(packet)) => {
                 // A simple packet has no time and no captured length: the snap length bounds it.
-                let clock = format.interface(0)?;
+                let clock = format.interface(0, malformed)?;
                 let snap = if clock.snap_length == 0 { u32::MAX } else { clock.snap_length };
                 let length = packet.origlen.min(snap) as usize;
                 let time = self.records.last().map_or(0, |record| record.time);
@@ -230,7 +246,8 @@ impl Capture {
         FrameView { bytes: &self.bytes[record.start..end], wire_len: record.wire_len }
     }
 
-    /// Writes the records that `wanted` says to a new pcap file.
+    /// Writes the records that `wanted` says to a new pcap file. Times after the year 2106, of which
+    /// pcap cannot tell, are written as the last that it can.
     ///
     /// # Errors
     /// [`CaptureError`] when the file cannot be written.
@@ -255,7 +272,7 @@ impl Capture {
         let mut writer = PcapWriter::with_header(output, header).map_err(as_io)?;
         for (_, record) in self.records.iter().enumerate().filter(|(nth, _)| wanted(*nth)) {
             let data = self.view(record).bytes;
-            let time = Duration::from_nanos(record.time);
+            let time = Duration::from_nanos(record.time.min(LAST_TIME));
             writer.write_packet(&PcapPacket::new(time, record.wire_len, data)).map_err(as_io)?;
         }
         writer.into_writer().flush()
@@ -273,22 +290,83 @@ fn only_ethernet(link: Linktype) -> Result<(), CaptureProblem> {
 #[derive(Default)]
 struct Format {
     nanoseconds: bool,
+    /// Byte order of the pcapng section; `None` in a pcap file.
+    section: Option<Order>,
     /// Interfaces of the pcapng section.
     interfaces: Vec<InterfaceClock>,
 }
 
 impl Format {
-    fn interface(&self, id: u32) -> Result<&InterfaceClock, CaptureProblem> {
-        let interface = self.interfaces.get(id as usize).ok_or(CaptureProblem::Format)?;
+    /// The interface of a packet, or `unknown` when the section has not described it.
+    fn interface(
+        &self,
+        id: u32,
+        unknown: CaptureProblem,
+    ) -> Result<&InterfaceClock, CaptureProblem> {
+        let interface = self.interfaces.get(id as usize).ok_or(unknown)?;
         only_ethernet(interface.link)?;
         Ok(interface)
     }
+
+    /// Whether `data`, at the beginning of a pcapng block, has all of it.
+    fn holds_whole_block(&self, data: &[u8]) -> bool {
+        match (self.section, data.get(4..).and_then(<[u8]>::first_chunk)) {
+            (Some(order), Some(&length)) => data.len() >= order.u32(length) as usize,
+            _ => false,
+        }
+    }
+}
+
+/// Byte order of a pcapng section.
+#[derive(Clone, Copy)]
+enum Order {
+    Little,
+    Big,
+}
+
+impl Order {
+    fn u32(self, bytes: [u8; 4]) -> u32 {
+        match self {
+            Order::Little => u32::from_le_bytes(bytes),
+            Order::Big => u32::from_be_bytes(bytes),
+        }
+    }
+
+    /// `if_tsoffset`, seconds. (pcap-parser takes every file's for little endian.)
+    fn time_offset(self, options: &[PcapNGOption<'_>]) -> i64 {
+        let option = options.iter().find(|option| option.code == OptionCode::IfTsoffset);
+        match (self, option.and_then(|option| option.value.first_chunk())) {
+            (_, None) => 0,
+            (Order::Little, Some(&bytes)) => i64::from_le_bytes(bytes),
+            (Order::Big, Some(&bytes)) => i64::from_be_bytes(bytes),
+        }
+    }
+}
+
+/// What `if_tsresol` says: a negative power of 10, or of 2 when the highest bit is set. (pcap-parser
+/// refuses the latter.)
+fn ticks_per_second(resolution: u8) -> u128 {
+    let exponent = u32::from(resolution & 0x7f);
+    if resolution & 0x80 == 0 {
+        // Beyond what fits, every time there can be is less than a nanosecond.
+        10u128.checked_pow(exponent).unwrap_or(u128::MAX)
+    } else {
+        1 << exponent
+    }
+}
+
+/// What to do when the reader has no block to give.
+enum Next {
+    Ended,
+    Refill,
+    Grow,
+    Malformed,
 }
 
 struct InterfaceClock {
     link: Linktype,
     /// Ticks per second (`if_tsresol`).
-    units: u64,
+    units: u128,
     /// Seconds to add (`if_tsoffset`).
     offset: i64,
     snap_length: u32,
@@ -296,25 +374,44 @@ struct InterfaceClock {
 
 impl InterfaceClock {
     fn nanoseconds(&self, ticks: u64) -> u64 {
-        let units = u128::from(self.units.max(1));
-        let nanoseconds = u128::from(ticks) * 1_000_000_000 / units;
+        // 64 bits of ticks and of offset, times 10^9, take less than 95 bits each.
+        let nanoseconds = (u128::from(ticks) * 1_000_000_000 / self.units) as i128;
         let offset = i128::from(self.offset) * 1_000_000_000;
-        u64::try_from(nanoseconds as i128 + offset).unwrap_or(0)
+        (nanoseconds + offset).clamp(0, i128::from(u64::MAX)) as u64
     }
 }
 
-/// Tells how much was read.
-struct Counted<R, F> {
+/// A file that tells how much was read of it, and what kept it from being read.
+struct Input<'a, R, F> {
     input: R,
     read: u64,
     progress: F,
+    refused: &'a OnceLock<io::Error>,
 }
 
-impl<R: Read, F: FnMut(u64)> Read for Counted<R, F> {
+impl<R: Read, F: FnMut(u64)> Read for Input<'_, R, F> {
+    /// Fills `buffer` unless the input ends: the first read must bring the whole file header, which
+    /// a pipe may hand over in pieces.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.input.read(buffer)?;
-        self.read += n as u64;
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.input.read(&mut buffer[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => {
+                    let kind = e.kind();
+                    // The first is the one to report.
+                    let _ = self.refused.set(e);
+                    return Err(kind.into());
+                }
+            }
+        }
+        self.read += filled as u64;
         (self.progress)(self.read);
-        Ok(n)
+        Ok(filled)
     }
 }
+
+#[cfg(test)]
+mod tests;

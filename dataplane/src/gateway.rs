@@ -18,6 +18,9 @@ pub struct PortConfig {
     pub zone: ZoneId,
 }
 
+/// Most queues of a port that can have workers: `MAX_QUEUES` in bpf/port.bpf.c.
+pub const MAX_QUEUES: u32 = 64;
+
 /// A way to forward between ports.
 #[derive(Clone, Debug)]
 pub enum Forward {
@@ -162,7 +165,8 @@ pub struct DropRecord {
     pub reason: DropReason,
     /// The headers, when they could be read.
     pub key: Option<PacketKey>,
-    /// The rule that denied it, an index into the rules of the table of `generation`.
+    /// The rule it was judged by, an index into the rules of the table of `generation`: the one
+    /// that denied it, or the one that allows it when there was no room for it.
     pub rule: Option<u32>,
     /// Generation it was judged by.
     pub generation: u64,

@@ -347,3 +347,6 @@ fn read_icmp(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ const REMEMBERED: usize = 256;
 
 /// One dropped packet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Drop {
+pub(crate) struct DroppedPacket {
     /// Worker clock, nanoseconds.
     pub at: u64,
     /// The worker's port it arrived by.
@@ -16,7 +16,7 @@ pub(crate) struct Drop {
     pub reason: DropReason,
     /// Its headers, when they could be read.
     pub key: Option<PacketKey>,
-    /// The rule that denied it, in the table of `generation`.
+    /// The rule it was judged by, in the table of `generation`.
     pub rule: Option<u32>,
     pub generation: u64,
     /// Bytes on the wire.
@@ -26,7 +26,7 @@ pub(crate) struct Drop {
 /// A ring of the last drops, newest overwriting oldest.
 #[derive(Debug)]
 pub(crate) struct RecentDrops {
-    ring: Vec<Drop>,
+    ring: Vec<DroppedPacket>,
     next: usize,
 }
 
@@ -38,7 +38,7 @@ impl Default for RecentDrops {
 
 impl RecentDrops {
     #[inline]
-    pub fn push(&mut self, drop: Drop) {
+    pub fn push(&mut self, drop: DroppedPacket) {
         if self.ring.len() < REMEMBERED {
             self.ring.push(drop);
         } else {
@@ -48,7 +48,7 @@ impl RecentDrops {
     }
 
     /// Newest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Drop> {
+    pub fn iter(&self) -> impl Iterator<Item = &DroppedPacket> {
         let (newer, older) = self.ring.split_at(self.next.min(self.ring.len()));
         newer.iter().rev().chain(older.iter().rev())
     }
@@ -62,7 +62,7 @@ mod tests {
     fn the_newest_come_first_and_the_oldest_are_overwritten() {
         let mut recent = RecentDrops::default();
         for at in 0..REMEMBERED as u64 + 10 {
-            recent.push(Drop {
+            recent.push(DroppedPacket {
                 at,
                 port: 0,
                 reason: DropReason::PolicyDefault,

@@ -243,3 +243,6 @@ impl ZoneLookup {
         found.map(|(_, zone)| *zone)
     }
 }
+
+#[cfg(test)]
+mod tests;

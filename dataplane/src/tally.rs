@@ -99,8 +99,8 @@ impl WorkerTally {
     }
 
     #[inline]
-    pub fn dropped(&self, port: usize, reason: DropReason, packets: u64) {
-        self.ports[port].drops[reason as usize].add(packets);
+    pub fn dropped(&self, port: usize, reason: DropReason) {
+        self.ports[port].drops[reason as usize].add(1);
     }
 
     /// `packets` of `ingress` were handed to the kernel.

@@ -3,7 +3,7 @@
 use crate::flows::{Direction, FlowKey, FlowTable, FlowUpdate, Hop, packet_key};
 use crate::parse::{Content, IpPacket, Parsed, parse};
 use crate::ports::{BURST, Ports};
-use crate::recent::{Drop, RecentDrops};
+use crate::recent::{DroppedPacket, RecentDrops};
 use crate::table::Table;
 use crate::tally::WorkerTally;
 use crate::verdict::{Action, DropReason, Outcome, PassReason, Verdict};
@@ -33,9 +33,22 @@ pub(crate) struct Siblings {
 }
 
 impl Siblings {
-    /// Tells every sibling. `false` when one of them has no room.
-    fn tell(&self, update: FlowUpdate) -> bool {
-        self.others.iter().all(|inbox| inbox.push(update).is_ok())
+    /// Tells every sibling of a flow just opened, or none: `false` when one of them has no room.
+    ///
+    /// Two workers that race for the last place of a third one's inbox can leave the flow with some
+    /// siblings only: a flow that the policy allows, which expires there unused.
+    fn tell_news(&self, news: FlowUpdate) -> bool {
+        !self.others.iter().any(|inbox| inbox.is_full())
+            && self.others.iter().all(|inbox| inbox.push(news).is_ok())
+    }
+
+    /// Tells those siblings that have room.
+    fn refresh(&self, update: FlowUpdate) {
+        for inbox in &self.others {
+            // A refresh that finds no room comes again a quarter of a timeout later, and a sibling
+            // that misses a FIN keeps the flow for the longer timeout.
+            let _ = inbox.push(update);
+        }
     }
 }
 
@@ -80,7 +93,9 @@ struct Burst<F> {
     misses: Vec<Miss>,
     keys: Vec<PacketKey>,
     matches: Vec<Option<RuleIndex>>,
+    /// Packets to be transmitted, and their positions in the burst.
     allowed: Vec<F>,
+    allowed_nth: Vec<usize>,
 }
 
 /// A packet to be judged by the rules.
@@ -113,8 +128,9 @@ impl<P: Ports> Worker<P> {
                 verdicts: Vec::with_capacity(BURST),
                 misses: Vec::with_capacity(BURST),
                 keys: Vec::with_capacity(BURST),
-                matches: vec![None; BURST],
+                matches: Vec::with_capacity(BURST),
                 allowed: Vec::with_capacity(BURST),
+                allowed_nth: Vec::with_capacity(BURST),
             },
         }
     }
@@ -168,7 +184,9 @@ impl<P: Ports> Worker<P> {
     /// was sent before the packet left that caused the reply now in hand.
     pub(crate) fn hear_siblings(&mut self) {
         let Some(inbox) = &self.siblings.inbox else { return };
-        while let Some(update) = inbox.pop() {
+        // No more than were there when this began, so that siblings cannot keep the worker here.
+        for _ in 0..inbox.capacity() {
+            let Some(update) = inbox.pop() else { return };
             if self.flows.hear(&update).is_err() {
                 self.tally.flow_unheard();
             }
@@ -240,6 +258,7 @@ impl<P: Ports> Worker<P> {
         packet: &IpPacket,
         hop: Hop,
     ) {
+        let flow = flow.filter(|_| FlowKey::may_open(packet));
         self.burst.misses.push(Miss { nth, flow, tcp_flags: packet.tcp_flags });
         self.burst.keys.push(packet_key(packet, hop));
     }
@@ -253,44 +272,59 @@ impl<P: Ports> Worker<P> {
         now: u64,
     ) -> Option<u32> {
         let slot = self.flows.find(&key, now)?;
-        if self.flows.reopens(slot, tcp_flags) || !self.still_allowed(slot) {
-            self.flows.remove(slot);
+        if self.flows.reopens(slot, tcp_flags) {
+            // The rules are asked. The closed flow stays until a new one takes its place: what they
+            // deny changes nothing, here or at the siblings.
             return None;
         }
+        let rule = self.recheck(slot)?;
+        self.continue_flow(slot, direction, tcp_flags, now);
+        Some(rule)
+    }
+
+    /// The rule of the table in force that allows the flow in `slot` (`established: recheck`). A
+    /// flow that no rule allows any more is forgotten.
+    #[inline]
+    fn recheck(&mut self, slot: u32) -> Option<u32> {
+        let flow = self.flows.flow(slot);
+        let (judged, generation) = (flow.generation, self.table.generation());
+        if judged == generation {
+            return Some(flow.rule);
+        }
+        let hop = self.hop(usize::from(flow.key.ingress(flow.opened)));
+        let key = flow.key.opening(flow.opened, hop.from_zone, hop.to_zone);
+        let rule = match self.table.judge(&key) {
+            Some((rule, Action::Allow)) => Some(rule),
+            _ => None,
+        };
+        // A sibling may have judged it by a table that this worker is about to take. This packet
+        // passes or not by the table in hand, but the later judgement of the flow stands.
+        if judged < generation {
+            match rule {
+                Some(rule) => self.flows.rejudged(slot, rule, generation),
+                None => self.flows.remove(slot),
+            }
+        }
+        rule
+    }
+
+    /// Records a packet of the flow in `slot`, and tells the siblings when it is time.
+    #[inline]
+    fn continue_flow(&mut self, slot: u32, direction: Direction, tcp_flags: u8, now: u64) {
         self.flows.touch(slot, direction, tcp_flags, now);
         if !self.siblings.others.is_empty()
             && let Some(update) = self.flows.announcement(slot, tcp_flags, now)
         {
-            // Best effort: a refresh that finds no room comes again a quarter of a timeout later,
-            // and a sibling that misses a FIN keeps the flow for the longer timeout.
-            self.siblings.tell(update);
-        }
-        Some(self.flows.flow(slot).rule)
-    }
-
-    /// Whether the flow in `slot` passes the table in force (`established: recheck`).
-    #[inline]
-    fn still_allowed(&mut self, slot: u32) -> bool {
-        let flow = self.flows.flow(slot);
-        let generation = self.table.generation();
-        if flow.generation == generation {
-            return true;
-        }
-        let hop = self.hop(usize::from(flow.key.ingress(flow.opened)));
-        let key = flow.key.opening(flow.opened, hop.from_zone, hop.to_zone);
-        match self.table.judge(&key) {
-            Some((rule, Action::Allow)) => {
-                self.flows.rejudged(slot, rule, generation);
-                true
-            }
-            _ => false,
+            self.siblings.refresh(update);
         }
     }
 
     /// Asks the rules about the misses of the burst, all at once.
     fn judge_misses(&mut self, now: u64) {
         let count = self.burst.misses.len();
-        self.table.lookup_batch(&self.burst.keys, &mut self.burst.matches[..count]);
+        self.burst.matches.clear();
+        self.burst.matches.resize(count, None);
+        self.table.lookup_batch(&self.burst.keys, &mut self.burst.matches);
         for i in 0..count {
             let Miss { nth, flow, tcp_flags } = self.burst.misses[i];
             let Some(entry) = self.burst.matches[i] else { continue };
@@ -314,8 +348,10 @@ impl<P: Ports> Worker<P> {
     ) -> Outcome {
         let Some((key, direction)) = flow else { return Outcome::Forward(PassReason::Rule) };
         // An earlier packet of this burst may have opened it.
-        if let Some(slot) = self.flows.find(&key, now) {
-            self.flows.touch(slot, direction, tcp_flags, now);
+        if let Some(slot) = self.flows.find(&key, now)
+            && !self.flows.reopens(slot, tcp_flags)
+        {
+            self.continue_flow(slot, direction, tcp_flags, now);
             return Outcome::Forward(PassReason::Flow);
         }
         let generation = self.table.generation();
@@ -323,7 +359,7 @@ impl<P: Ports> Worker<P> {
             return Outcome::Drop(DropReason::FlowTableFull);
         };
         self.flows.touch(slot, direction, tcp_flags, now);
-        if !self.siblings.tell(self.flows.news(slot)) {
+        if !self.siblings.tell_news(self.flows.news(slot)) {
             // A reply on another queue would not find the flow: better no flow than half of one.
             self.flows.remove(slot);
             return Outcome::Drop(DropReason::FlowInboxFull);
@@ -343,13 +379,14 @@ impl<P: Ports> Worker<P> {
                 Outcome::Forward(reason) => {
                     self.tally.passed(port, reason);
                     self.burst.allowed.push(frame);
+                    self.burst.allowed_nth.push(nth);
                 }
                 Outcome::Drop(reason) => self.drop_frame(port, nth, frame, reason, now),
             }
         }
         self.burst.received = received;
         if !self.burst.allowed.is_empty() {
-            self.transmit(port);
+            self.transmit(port, now);
         }
     }
 
@@ -368,8 +405,8 @@ impl<P: Ports> Worker<P> {
             }
             _ => None,
         };
-        self.tally.dropped(port, reason, 1);
-        self.recent.push(Drop {
+        self.tally.dropped(port, reason);
+        self.recent.push(DroppedPacket {
             at: now,
             port,
             reason,
@@ -383,17 +420,22 @@ impl<P: Ports> Worker<P> {
 
     /// Hands the allowed frames to the other port. What its ring has no room for is dropped: a
     /// gateway that waits for one port starves the others.
-    fn transmit(&mut self, port: usize) {
+    fn transmit(&mut self, port: usize, now: u64) {
         let egress = self.plan[port].egress;
         let offered = self.burst.allowed.len();
         self.ports.tx_burst(egress, &mut self.burst.allowed);
-        let refused = self.burst.allowed.len();
-        self.tally.handed_over(port, (offered - refused) as u64);
-        if refused > 0 {
-            self.tally.dropped(port, DropReason::TxRingFull, refused as u64);
-            for frame in self.burst.allowed.drain(..) {
-                self.ports.recycle(frame);
-            }
+        // Frames are taken in order, so those that stay were offered last.
+        let taken = offered - self.burst.allowed.len();
+        self.tally.handed_over(port, taken as u64);
+        let mut refused = std::mem::take(&mut self.burst.allowed);
+        for (i, frame) in refused.drain(..).enumerate() {
+            let nth = self.burst.allowed_nth[taken + i];
+            self.drop_frame(port, nth, frame, DropReason::TxRingFull, now);
         }
+        self.burst.allowed = refused;
+        self.burst.allowed_nth.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

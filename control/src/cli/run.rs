@@ -105,9 +105,6 @@ fn try_run(args: &RunArgs) -> Result<(), Failure> {
     };
     output::complain(format_args!("bulkhead: stopping; {after}"));
     drop(serving);
-    drop(app);
-    // The servers are gone, and with them everybody who held the gateway.
-    let gateway = Arc::into_inner(gateway).ok_or_else(|| failed(&"the gateway is still in use"))?;
     gateway.stop().map_err(|failures| Failure::new(Exit::Failed, failures.join("; ")))
 }
 

@@ -83,6 +83,13 @@ impl FlowKey {
         Some((key, direction))
     }
 
+    /// Whether `packet` may open the flow that its key names. An echo reply may not: its flow's
+    /// other direction is a request that no rule was asked about.
+    #[inline]
+    pub fn may_open(packet: &IpPacket) -> bool {
+        packet.echo.is_none_or(|echo| echo.request)
+    }
+
     /// IP protocol.
     pub fn protocol(&self) -> u8 {
         self.protocol

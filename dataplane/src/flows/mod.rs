@@ -41,3 +41,6 @@ impl Default for FlowConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,8 @@ impl Closing {
 #[derive(Clone, Copy, Debug)]
 pub struct FlowUpdate {
     flow: Flow,
+    /// Just opened, perhaps over the remains of an older flow of the same key.
+    fresh: bool,
 }
 
 /// No room for another flow.
@@ -119,7 +121,9 @@ impl FlowTable {
         FlowTable {
             arena: Vec::with_capacity(capacity),
             free: Vec::with_capacity(capacity),
-            index: HashTable::with_capacity(capacity),
+            // Twice the room: a table more than half full answers to the places that removals
+            // spoilt by growing, which would allocate amid packets; a sparse one reuses them.
+            index: HashTable::with_capacity(2 * capacity),
             hasher: RandomState::default(),
             capacity,
             timeouts: Timeouts {
@@ -192,7 +196,7 @@ impl FlowTable {
         generation: u64,
         now: u64,
     ) -> Result<u32, TableFull> {
-        let slot = self.upsert(Flow {
+        self.upsert(Flow {
             key,
             opened,
             rule,
@@ -202,17 +206,29 @@ impl FlowTable {
             home: true,
             closing: Closing::default(),
             live: true,
-        })?;
-        Ok(slot)
+        })
     }
 
-    /// Takes in what a sibling says of a flow. A full table forgets it: the sibling's word is then
-    /// lost for this worker, and the reply will be judged by the rules.
+    /// Takes in what a sibling says of a flow. Siblings share one clock.
+    ///
+    /// # Errors
+    /// [`TableFull`] when it is new here and finds no room: the sibling's word is then lost for
+    /// this worker, and the reply will be judged by the rules.
     pub fn hear(&mut self, update: &FlowUpdate) -> Result<(), TableFull> {
         let told = Flow { home: false, ..update.flow };
         let hash = self.hasher.hash_one(told.key);
         let known = self.index.find(hash, |&slot| self.arena[slot as usize].key == told.key);
         if let Some(&slot) = known {
+            let flow = &self.arena[slot as usize];
+            // A sibling that opens a flow which is known here found it closed, idle for too long,
+            // or not allowed any more.
+            let over = flow.closing.closed()
+                || flow.generation < told.generation
+                || self.expired(slot, told.last_seen);
+            if update.fresh && over {
+                self.remove(slot);
+                return self.upsert(told).map(|_| ());
+            }
             let flow = &mut self.arena[slot as usize];
             flow.closing.0 |= told.closing.0;
             flow.last_seen = flow.last_seen.max(told.last_seen);
@@ -284,20 +300,20 @@ impl FlowTable {
     /// What to tell the siblings of the flow in `slot`, if it is time: they must hear of it often
     /// enough not to let it expire while only this worker sees its packets.
     #[inline]
-    pub fn announcement(&mut self, slot: u32, closing_flags: u8, now: u64) -> Option<FlowUpdate> {
+    pub fn announcement(&mut self, slot: u32, tcp_flags: u8, now: u64) -> Option<FlowUpdate> {
         let timeout = self.timeouts.of(&self.arena[slot as usize]);
         let flow = &mut self.arena[slot as usize];
-        let closing = closing_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
+        let closing = tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
         if !closing && now.saturating_sub(flow.announced) < timeout / 4 {
             return None;
         }
         flow.announced = now;
-        Some(FlowUpdate { flow: *flow })
+        Some(FlowUpdate { flow: *flow, fresh: false })
     }
 
     /// What to tell the siblings of a flow just opened in `slot`.
     pub fn news(&self, slot: u32) -> FlowUpdate {
-        FlowUpdate { flow: self.arena[slot as usize] }
+        FlowUpdate { flow: self.arena[slot as usize], fresh: true }
     }
 
     /// Forgets the flow in `slot`.
@@ -333,6 +349,8 @@ impl FlowTable {
     /// never more than a bound.
     #[inline]
     pub fn sweep(&mut self, now: u64) {
+        // The clock of a replay can step back; waiting until it has caught up would stop the sweep.
+        self.swept_at = self.swept_at.min(now);
         let elapsed = now.saturating_sub(self.swept_at);
         let due =
             (u128::from(elapsed) * self.arena.len() as u128 / u128::from(SWEEP_PERIOD)) as usize;

@@ -13,7 +13,8 @@ pub use xdp::XdpError;
 
 use crate::counters::{PortSnapshot, QueueSnapshot, Snapshot, SocketStatistics, WorkerSnapshot};
 use crate::gateway::{
-    DropRecord, FlowRecord, GatewayConfig, GatewayHandle, OnExit, PublishError, Published,
+    DropRecord, FlowRecord, GatewayConfig, GatewayHandle, MAX_QUEUES, OnExit, PublishError,
+    Published,
 };
 use crate::live::interface::Interface;
 use crate::live::publish::Publisher;
@@ -25,8 +26,8 @@ use crate::tally::WorkerTally;
 use crate::verdict::{DropReason, PassReason};
 use crossbeam::channel::bounded;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -70,7 +71,8 @@ struct WorkerHandle {
     tally: Arc<WorkerTally>,
     requests: Arc<Requests>,
     waker: Arc<Waker>,
-    thread: JoinHandle<Runner>,
+    /// Gone once joined.
+    thread: Mutex<Option<JoinHandle<Runner>>>,
 }
 
 impl Gateway {
@@ -86,23 +88,27 @@ impl Gateway {
         start::start(config, table)
     }
 
-    /// Stops the workers and leaves the ports as the configuration's `on_exit` says.
+    /// Stops the workers and leaves the ports as the configuration's `on_exit` says. Counters can
+    /// still be read afterwards; nothing is forwarded.
     ///
     /// # Errors
     /// The messages of what could not be undone.
-    pub fn stop(self) -> Result<(), Vec<String>> {
+    pub fn stop(&self) -> Result<(), Vec<String>> {
         let mut failures = Vec::new();
         // Closed first, then quiet: what `open` removes is removed while the workers still take
         // what arrives.
-        for port in self.ports {
+        for port in &self.ports {
             if let Err(e) = port.program.leave(self.on_exit) {
                 failures.push(e.to_string());
             }
         }
         self.stop.store(true, Release);
-        for worker in self.workers {
+        for worker in &self.workers {
             worker.waker.wake();
-            if worker.thread.join().is_err() {
+        }
+        for worker in &self.workers {
+            let thread = worker.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if thread.is_some_and(|thread| thread.join().is_err()) {
                 failures
                     .push(format!("the worker of queue {} of {} died", worker.queue, worker.wire));
             }
@@ -112,7 +118,7 @@ impl Gateway {
 
     fn port_snapshot(&self, number: usize) -> PortSnapshot {
         let port = &self.ports[number];
-        let queues = (0..port.queues.min(xdp::MAX_QUEUES)).map(|queue| {
+        let queues = (0..port.queues.min(MAX_QUEUES)).map(|queue| {
             let served = self.workers.iter().find_map(|worker| {
                 let local = worker.ports.iter().position(|&p| p == number)?;
                 (worker.queue == queue).then_some((worker, local))
@@ -226,17 +232,17 @@ impl GatewayHandle for Gateway {
     }
 
     fn snapshot(&self) -> Snapshot {
-        let table = self.publisher.table();
+        let (table, rules) = self.publisher.published();
         let sum = |each: fn(&WorkerTally) -> u64| {
             self.workers.iter().map(|worker| each(&worker.tally)).sum()
         };
         Snapshot {
-            generation: self.publisher.generation(),
+            generation: table.generation(),
             entries: table.entries(),
             table_bytes: table.memory_usage(),
             ports: (0..self.ports.len()).map(|port| self.port_snapshot(port)).collect(),
             workers: (0..self.workers.len()).map(|n| self.worker_snapshot(n)).collect(),
-            rules: self.publisher.rule_hits(),
+            rules,
             flow_capacity: self.flow_capacity,
             flow_bytes: self.workers.iter().map(|worker| worker.flow_bytes).sum(),
             flows_opened: sum(|tally| tally.common.flows_opened.get()),
@@ -245,7 +251,7 @@ impl GatewayHandle for Gateway {
     }
 
     fn flows(&self, limit: usize) -> Vec<FlowRecord> {
-        let mut records = Vec::with_capacity(limit);
+        let mut records = Vec::new();
         for worker in &self.workers {
             let mut start = Some(0);
             while let Some(slot) = start

@@ -11,7 +11,7 @@ use crate::live::wake::Waker;
 use crate::table::Table;
 use crossbeam::queue::ArrayQueue;
 use crossbeam::utils::CachePadded;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +25,8 @@ const TAKE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Subscription {
     published: Arc<CachePadded<AtomicU64>>,
     mailbox: Arc<Mailbox>,
+    /// A table found in the mailbox before it was published.
+    early: Option<Arc<Table>>,
     /// Generation taken last.
     taken: u64,
 }
@@ -43,11 +45,20 @@ impl Subscription {
     #[inline]
     pub fn newer(&mut self) -> Option<Arc<Table>> {
         let published = self.published.load(Acquire);
-        if published == self.taken {
+        if published == self.taken { None } else { self.take(published) }
+    }
+
+    #[cold]
+    fn take(&mut self, published: u64) -> Option<Arc<Table>> {
+        let table = self.mailbox.table.pop().or_else(|| self.early.take())?;
+        if table.generation() > published {
+            // The next publication, on its way: not every mailbox may have it yet.
+            self.early = Some(table);
             return None;
         }
-        self.taken = published;
-        self.mailbox.table.pop()
+        self.early = None;
+        self.taken = table.generation();
+        Some(table)
     }
 
     /// Says that the table is in force and the one before it forgotten. Call it after the worker's
@@ -90,6 +101,7 @@ impl Publisher {
             .map(|(mailbox, _)| Subscription {
                 published: published.clone(),
                 mailbox: mailbox.clone(),
+                early: None,
                 taken: generation,
             })
             .collect();
@@ -97,25 +109,21 @@ impl Publisher {
         (Publisher { published, workers, tables: Mutex::new(tables) }, subscriptions)
     }
 
-    /// Generation published last.
-    pub fn generation(&self) -> u64 {
-        self.published.load(Acquire)
-    }
-
     /// Generation that `worker` judges by.
     pub fn acknowledged(&self, worker: usize) -> u64 {
         self.workers[worker].0.acknowledged.load(Acquire)
     }
 
-    /// The table published last.
-    pub fn table(&self) -> Arc<Table> {
-        let tables = self.lock();
-        // `live` starts with one table and never loses its last.
-        tables.live[tables.live.len() - 1].clone()
+    /// Hands `table` to every worker and waits until each has taken it. Generations rise from one
+    /// publication to the next.
+    ///
+    /// # Errors
+    /// [`PublishError`] when a worker does not take it in time.
+    pub fn publish(&self, table: Table) -> Result<Published, PublishError> {
+        self.publish_within(TAKE_TIMEOUT, table)
     }
 
-    /// Hands `table` to every worker and waits until each has taken it.
-    pub fn publish(&self, table: Table) -> Result<Published, PublishError> {
+    fn publish_within(&self, timeout: Duration, table: Table) -> Result<Published, PublishError> {
         let generation = table.generation();
         let table = Arc::new(table);
         let start = Instant::now();
@@ -133,28 +141,29 @@ impl Publisher {
         }
         let taken =
             |(mailbox, _): &(Arc<Mailbox>, _)| mailbox.acknowledged.load(Acquire) >= generation;
-        while !self.workers.iter().all(taken) {
-            if start.elapsed() > TAKE_TIMEOUT {
-                let late = |(n, worker)| (!taken(worker)).then_some(n);
-                let workers = self.workers.iter().enumerate().filter_map(late).collect();
-                return Err(PublishError { generation, workers });
-            }
+        while !self.workers.iter().all(taken) && start.elapsed() <= timeout {
             std::thread::sleep(Duration::from_micros(50));
         }
         let swap = start.elapsed();
-        self.lock().retire(generation);
-        Ok(Published { generation, swap })
+        self.lock().retire();
+        let late = |(n, worker)| (!taken(worker)).then_some(n);
+        let workers: Vec<usize> = self.workers.iter().enumerate().filter_map(late).collect();
+        if workers.is_empty() {
+            Ok(Published { generation, swap })
+        } else {
+            Err(PublishError { generation, workers })
+        }
     }
 
-    /// Hits of the published table's rules since the start.
-    pub fn rule_hits(&self) -> Vec<RuleHits> {
+    /// The table published last, and the hits of its rules since the start.
+    pub fn published(&self) -> (Arc<Table>, Vec<RuleHits>) {
         let tables = self.lock();
-        let Some((newest, older)) = tables.live.split_last() else { return Vec::new() };
+        let (newest, older) = tables.newest_and_older();
         let mut past = tables.past_hits.clone();
         for table in older {
             add_hits(&mut past, table);
         }
-        newest
+        let hits = newest
             .rules()
             .iter()
             .zip(newest.hits())
@@ -163,7 +172,8 @@ impl Publisher {
                 action: rule.action,
                 hits: hits + past.get(&rule.id).copied().unwrap_or(0),
             })
-            .collect()
+            .collect();
+        (newest.clone(), hits)
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -173,17 +183,22 @@ impl Publisher {
 }
 
 impl Tables {
-    /// Folds the hits of every table before `generation`, which all workers have left, and forgets
-    /// hits of rules that are no more.
-    fn retire(&mut self, generation: u64) {
-        for table in self.live.extract_if(.., |table| table.generation() < generation) {
+    fn newest_and_older(&self) -> (&Arc<Table>, &[Arc<Table>]) {
+        self.live.split_last().expect("there is a table from the start, and the newest stays")
+    }
+
+    /// Folds the hits of the older tables that nobody else holds any more, and forgets the hits of
+    /// rules that are in no table.
+    fn retire(&mut self) {
+        let older = self.live.len() - 1;
+        // Who can get at a table holds it, so one that is only here is never counted in again.
+        let unused = |table: &mut Arc<Table>| Arc::get_mut(table).is_some();
+        for table in self.live.extract_if(..older, unused) {
             add_hits(&mut self.past_hits, &table);
         }
-        if let Some(newest) = self.live.last() {
-            let ids: std::collections::HashSet<&str> =
-                newest.rules().iter().map(|rule| &*rule.id).collect();
-            self.past_hits.retain(|id, _| ids.contains(&**id));
-        }
+        let ids: HashSet<&str> =
+            self.live.iter().flat_map(|table| table.rules()).map(|rule| &*rule.id).collect();
+        self.past_hits.retain(|id, _| ids.contains(&**id));
     }
 }
 
@@ -192,3 +207,6 @@ fn add_hits(sums: &mut HashMap<Box<str>, u64>, table: &Table) {
         *sums.entry(rule.id.clone()).or_default() += hits;
     }
 }
+
+#[cfg(test)]
+mod tests;

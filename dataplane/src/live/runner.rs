@@ -33,7 +33,7 @@ pub(crate) type Requests = ArrayQueue<Request>;
 
 /// Slots of the flow table looked at for one request: some microseconds of the worker's time.
 const SLOTS_PER_REQUEST: usize = 4096;
-/// Rounds without a frame before an adaptive worker sleeps.
+/// Rounds without a frame before a worker keeps house and, if it is adaptive, sleeps.
 const IDLE_ROUNDS: u32 = 256;
 /// Longest sleep: flows expire and the stop flag is seen at least this often.
 const SLEEP: Duration = Duration::from_millis(100);
@@ -64,26 +64,29 @@ pub(crate) struct Runner {
 impl Runner {
     /// Works until told to stop. The sockets are still open when it returns.
     pub fn run(mut self) -> Self {
-        let alive = Alive::new(self.tally.clone());
         let mut idle = 0;
         while !self.stop.load(Acquire) {
-            if self.round() > 0 {
+            let received = self.round();
+            // Under load too: control is not to wait for a quiet moment.
+            if !self.requests.is_empty() {
+                self.answer_request();
+            }
+            if received > 0 {
                 idle = 0;
                 continue;
             }
             idle += 1;
-            self.answer_requests();
-            match self.poll {
-                Poll::Spin => std::hint::spin_loop(),
-                Poll::Adaptive if idle < IDLE_ROUNDS => std::hint::spin_loop(),
-                Poll::Adaptive => {
-                    self.sleep();
-                    idle = 0;
-                }
+            if idle < IDLE_ROUNDS {
+                std::hint::spin_loop();
+                continue;
+            }
+            idle = 0;
+            self.keep_house();
+            if self.poll == Poll::Adaptive {
+                self.sleep();
             }
         }
         self.drain();
-        drop(alive);
         self
     }
 
@@ -120,14 +123,22 @@ impl Runner {
         }
     }
 
-    fn answer_requests(&mut self) {
-        while let Some(request) = self.requests.pop() {
-            match request {
-                Request::Flows { start, records, answer } => {
-                    self.list_flows(start, records, answer)
-                }
-                Request::Drops { records, answer } => self.list_drops(records, answer),
+    /// What bursts do on their way, done when there are none: siblings' updates do not pile up, and
+    /// flows expire.
+    fn keep_house(&mut self) {
+        self.worker.hear_siblings();
+        let now = self.worker.ports.now();
+        self.worker.flows.sweep(now);
+        self.tally.commit_flows(&self.worker.flows);
+    }
+
+    fn answer_request(&self) {
+        match self.requests.pop() {
+            Some(Request::Flows { start, records, answer }) => {
+                self.list_flows(start, records, answer);
             }
+            Some(Request::Drops { records, answer }) => self.list_drops(records, answer),
+            None => {}
         }
     }
 
@@ -175,15 +186,10 @@ impl Runner {
 
     /// Sleeps until a socket has frames, somebody wakes the worker, or a timeout.
     fn sleep(&mut self) {
-        self.worker.hear_siblings();
-        let now = self.worker.ports.now();
-        self.worker.flows.sweep(now);
-        self.tally.commit_flows(&self.worker.flows);
         self.waker.about_to_sleep();
         // Whatever came since the last look is seen now, or wakes us.
         self.take_newer_table();
-        self.answer_requests();
-        if !self.stop.load(Acquire) {
+        if self.requests.is_empty() && !self.stop.load(Acquire) {
             self.tally.common.sleeps.add(1);
             let timeout = if self.tally.held() > 0 { SLEEP_HOLDING } else { SLEEP };
             self.poll_fds(timeout);
@@ -220,10 +226,10 @@ impl Runner {
 }
 
 /// Says that the thread runs for as long as it lives, also when it ends by a panic.
-struct Alive(Arc<WorkerTally>);
+pub(crate) struct Alive(Arc<WorkerTally>);
 
 impl Alive {
-    fn new(tally: Arc<WorkerTally>) -> Self {
+    pub fn new(tally: Arc<WorkerTally>) -> Self {
         tally.common.alive.store(true, Release);
         Alive(tally)
     }

@@ -2,13 +2,13 @@
 
 use super::{Gateway, Port, WorkerHandle};
 use crate::flows::FlowTable;
-use crate::gateway::{Forward, GatewayConfig, PortConfig};
+use crate::gateway::{Forward, GatewayConfig, MAX_QUEUES, PortConfig};
 use crate::live::interface::Interface;
 use crate::live::publish::Publisher;
-use crate::live::runner::{Requests, Runner};
+use crate::live::runner::{Alive, Requests, Runner};
 use crate::live::wake::Waker;
-use crate::live::xdp::{AttachedProgram, MAX_QUEUES, PortProgram, XdpError};
-use crate::ports::af_xdp::{SocketError, XdpPorts};
+use crate::live::xdp::{AttachedProgram, PortProgram, XdpError};
+use crate::ports::af_xdp::{SocketError, XdpPorts, umem_bytes};
 use crate::table::Table;
 use crate::tally::WorkerTally;
 use crate::worker::{FlowInbox, PortPlan, Siblings, Worker, WorkerParts};
@@ -16,8 +16,9 @@ use crossbeam::queue::ArrayQueue;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Release};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// Flow updates that may wait for a worker.
 const INBOX: usize = 8192;
@@ -201,10 +202,12 @@ fn load_programs<E>(interfaces: &[(Interface, u32)]) -> Result<Vec<PortProgram>,
 /// refused here, and that gateway's program stays untouched.
 fn open_sockets<E>(config: &GatewayConfig, wires: &[Wire]) -> Result<Vec<Prepared>, StartError<E>> {
     let mut prepared = Vec::new();
+    // Siblings tell each other of times.
+    let clock = Instant::now();
     for (wire, Wire { ports, queues, .. }) in wires.iter().enumerate() {
         let names = ports.map(|port| config.ports[port].interface.as_str());
         for queue in 0..*queues {
-            let ports = XdpPorts::open(&names, queue, &config.rings, config.busy_poll)?;
+            let ports = XdpPorts::open(&names, queue, &config.rings, config.busy_poll, clock)?;
             prepared.push(Prepared { wire, queue, ports });
         }
     }
@@ -336,14 +339,14 @@ fn spawn_workers(
             wire: wires[wire].name.clone(),
             queue,
             core: pinned,
-            umem_bytes: u64::from(config.rings.frames) * u64::from(config.rings.frame_size),
+            umem_bytes: umem_bytes(&config.rings),
             flow_bytes,
             ports: gateway_ports.to_vec(),
             sockets,
             tally,
             requests,
             waker: wakers[number].clone(),
-            thread,
+            thread: Mutex::new(Some(thread)),
         });
     }
     Ok((publisher, workers))
@@ -357,6 +360,7 @@ fn spawn(
 ) -> io::Result<(std::thread::JoinHandle<Runner>, Option<usize>)> {
     let (pinned, answer) = crossbeam::channel::bounded(1);
     let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        let _alive = Alive::new(runner.tally.clone());
         let core = core.filter(|core| core_affinity::set_for_current(*core));
         // The starter waits for it.
         let _ = pinned.send(core.map(|core| core.id));

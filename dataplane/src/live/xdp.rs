@@ -14,8 +14,6 @@ const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/port.bpf.o"));
 const PROGRAM: &str = "bulkhead_port";
 const SOCKETS: &str = "bulkhead_xsks";
 const DROPS: &str = "bulkhead_drops";
-/// `MAX_QUEUES` in bpf/port.bpf.c.
-pub(crate) const MAX_QUEUES: u32 = 64;
 
 /// Why a port's program could not be attached.
 #[derive(Debug)]
@@ -157,10 +155,10 @@ impl PortProgram {
     ) -> Result<AttachedProgram, XdpError> {
         let ifindex = ifindex as i32;
         let found = self.refuse_foreign(interface, ifindex)?;
-        let xdp = Xdp::new(self.program.as_fd());
+        let program = self.program.as_fd();
         let mode = match &found {
-            Some((mode, old)) => replace(&xdp, interface, ifindex, *mode, old, wanted)?,
-            None => attach_new(&xdp, interface, ifindex, wanted)?,
+            Some((mode, old)) => replace(program, interface, ifindex, *mode, old, wanted)?,
+            None => attach_new(&Xdp::new(program), interface, ifindex, wanted)?,
         };
         Ok(AttachedProgram {
             program: self,
@@ -190,7 +188,7 @@ impl AttachedProgram {
     }
 
     /// Leaves the interface as `on_exit` says.
-    pub fn leave(self, on_exit: OnExit) -> Result<(), XdpError> {
+    pub fn leave(&self, on_exit: OnExit) -> Result<(), XdpError> {
         match on_exit {
             OnExit::Closed => Ok(()),
             OnExit::Open => self.detach(),
@@ -199,11 +197,11 @@ impl AttachedProgram {
 
     /// Undoes a start that failed later on: what this process attached goes, what it took over
     /// stays closed.
-    pub fn undo(self) -> Result<(), XdpError> {
+    pub fn undo(&self) -> Result<(), XdpError> {
         if self.taken_over { Ok(()) } else { self.detach() }
     }
 
-    fn detach(self) -> Result<(), XdpError> {
+    fn detach(&self) -> Result<(), XdpError> {
         let flags = attach_flags(self.mode);
         Xdp::new(self.program.program.as_fd())
             .detach(self.ifindex, flags)
@@ -246,7 +244,7 @@ fn attach_new(
 
 /// Puts the program where an earlier Bulkhead's is, without a moment between the two.
 fn replace(
-    xdp: &Xdp<'_>,
+    program: BorrowedFd<'_>,
     interface: &str,
     ifindex: i32,
     mode: AttachMode,
@@ -262,12 +260,38 @@ fn replace(
     if other_mode {
         // The kernel holds one program in one mode: there is no atomic way from one mode to the
         // other. The interfaces of a wire forward nothing by themselves in between.
+        let xdp = Xdp::new(program);
         xdp.detach(ifindex, attach_flags(mode)).map_err(kernel(action))?;
-        return attach_new(xdp, interface, ifindex, wanted);
+        return attach_new(&xdp, interface, ifindex, wanted).inspect_err(|_| {
+            // The interface was closed and stays closed: without sockets the program drops all.
+            // The refusal of the wanted mode is what there is to report.
+            let _ = xdp.attach(ifindex, attach_flags(mode) | XdpFlags::UPDATE_IF_NOEXIST);
+        });
     }
-    let old_fd = Program::fd_from_id(old.id).map_err(kernel(action.clone()))?;
-    xdp.replace(ifindex, old_fd.as_fd()).map_err(kernel(action))?;
+    let replaced = Program::fd_from_id(old.id)
+        .and_then(|old| replace_in_mode(program, ifindex, mode, old.as_fd()));
+    replaced.map_err(kernel(action))?;
     Ok(mode)
+}
+
+/// `Xdp::replace` names no mode, and the kernel then looks for the old program in native mode only.
+fn replace_in_mode(
+    program: BorrowedFd<'_>,
+    ifindex: i32,
+    mode: AttachMode,
+    old: BorrowedFd<'_>,
+) -> libbpf_rs::Result<()> {
+    let options = libbpf_sys::bpf_xdp_attach_opts {
+        sz: size_of::<libbpf_sys::bpf_xdp_attach_opts>() as libbpf_sys::size_t,
+        old_prog_fd: old.as_raw_fd(),
+        ..Default::default()
+    };
+    let flags = (attach_flags(mode) | XdpFlags::REPLACE).bits();
+    // SAFETY: both descriptors are open for the call, and the options outlive it and carry their
+    // size.
+    let result =
+        unsafe { libbpf_sys::bpf_xdp_attach(ifindex, program.as_raw_fd(), flags, &options) };
+    if result < 0 { Err(libbpf_rs::Error::from_raw_os_error(-result)) } else { Ok(()) }
 }
 
 /// The program on an interface, whoever's it is.

@@ -29,9 +29,12 @@ pub(crate) struct XdpPorts {
     /// frame.
     lengths: Vec<u32>,
     frame_shift: u32,
+    /// Frames put into a fill ring at a time.
+    fill_batch: usize,
     /// Room for one burst of descriptors.
     scratch: Vec<FrameDesc>,
-    started: Instant,
+    /// When the clock stood at 0.
+    clock: Instant,
 }
 
 struct XdpSocket {
@@ -59,7 +62,8 @@ pub struct SocketError {
 const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 impl XdpPorts {
-    /// Opens a socket on `queue` of each of `interfaces`, all over one new umem.
+    /// Opens a socket on `queue` of each of `interfaces`, all over one new umem. Time is counted
+    /// from `clock`.
     ///
     /// # Errors
     /// [`SocketError`]: the kernel's refusal; `EBUSY` when somebody else holds the queue for longer
@@ -69,6 +73,7 @@ impl XdpPorts {
         queue: u32,
         rings: &Rings,
         busy_poll: Option<BusyPoll>,
+        clock: Instant,
     ) -> Result<Self, SocketError> {
         let (umem, mut pool) = create_umem(rings)?;
         let mut sockets = Vec::with_capacity(interfaces.len());
@@ -92,8 +97,9 @@ impl XdpPorts {
             pool,
             lengths: vec![0; rings.frames as usize],
             frame_shift: rings.frame_size.trailing_zeros(),
+            fill_batch: BURST.min(rings.fill as usize),
             scratch: vec![FrameDesc::default(); BURST],
-            started: Instant::now(),
+            clock,
         })
     }
 
@@ -113,8 +119,9 @@ impl XdpPorts {
     /// Gives the fill ring of `port` what frames there are, a batch at a time.
     fn refill(&mut self, port: usize) {
         let fill = &mut self.sockets[port].fill;
-        while self.pool.len() >= BURST && fill.nb_free(BURST as u32) >= BURST as u32 {
-            let at = self.pool.len() - BURST;
+        let batch = self.fill_batch;
+        while self.pool.len() >= batch && fill.nb_free(batch as u32) >= batch as u32 {
+            let at = self.pool.len() - batch;
             // SAFETY: frames in the pool are of this umem and in no ring.
             let taken = unsafe { fill.produce(&self.pool[at..]) };
             // The ring said there is room, so it takes all; were it to take fewer, the rest of the
@@ -197,7 +204,7 @@ impl Ports for XdpPorts {
 
     #[inline]
     fn now(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+        self.clock.elapsed().as_nanos() as u64
     }
 }
 
@@ -226,6 +233,11 @@ impl XdpSocket {
     }
 }
 
+/// Bytes of a worker's umem.
+pub(crate) fn umem_bytes(rings: &Rings) -> u64 {
+    u64::from(rings.frames) * u64::from(rings.frame_size)
+}
+
 fn create_umem(rings: &Rings) -> Result<(Umem, Vec<FrameDesc>), SocketError> {
     let invalid = |what: &str| SocketError {
         action: format!("use {what} of {rings:?}"),
@@ -239,7 +251,7 @@ fn create_umem(rings: &Rings) -> Result<(Umem, Vec<FrameDesc>), SocketError> {
         .map_err(|_| invalid("frame_size"))?;
     let frames = NonZeroU32::new(rings.frames).ok_or_else(|| invalid("frames"))?;
     Umem::new(config, frames, false).map_err(|e| SocketError {
-        action: format!("register a umem of {} KiB", rings.frames * rings.frame_size / 1024),
+        action: format!("register a umem of {} KiB", umem_bytes(rings) / 1024),
         source: kernel_error(&e),
     })
 }

@@ -1,0 +1,402 @@
+//! Random traffic, tables and clocks against a slow model: rules tried one by one, flows named by
+//! the packet that opened them. It shares no key, no hash and no table with the worker.
+
+use super::*;
+use classifier::{Family, Linear, Lookup};
+use proptest::prelude::*;
+use std::collections::HashMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Tcp,
+    Udp,
+    Request,
+    Reply,
+    Gre,
+}
+
+/// A packet as the test sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Packet {
+    port: usize,
+    kind: Kind,
+    /// Last octets of the addresses.
+    src: u8,
+    dst: u8,
+    src_port: u16,
+    dst_port: u16,
+    flags: u8,
+}
+
+impl Packet {
+    fn addresses(&self) -> [String; 2] {
+        [self.src, self.dst].map(|host| format!("10.0.0.{host}"))
+    }
+
+    fn frame(&self) -> Vec<u8> {
+        let [src, dst] = self.addresses();
+        let (protocol, payload) = match self.kind {
+            Kind::Tcp => (6, tcp(self.src_port, self.dst_port, self.flags)),
+            Kind::Udp => (17, udp(self.src_port, self.dst_port, &[])),
+            Kind::Request => (1, icmp(8, 0, self.src_port)),
+            Kind::Reply => (1, icmp(0, 0, self.src_port)),
+            Kind::Gre => (47, Vec::new()),
+        };
+        frame(&src, &dst, protocol, &payload)
+    }
+
+    /// What rules are asked.
+    fn key(&self) -> PacketKey {
+        let [src, dst] = self.addresses().map(|text| {
+            u128::from(text.parse::<std::net::Ipv4Addr>().expect("an address").to_bits())
+        });
+        let (protocol, src_port, dst_port) = match self.kind {
+            Kind::Tcp => (6, self.src_port, self.dst_port),
+            Kind::Udp => (17, self.src_port, self.dst_port),
+            Kind::Request => (1, 8, 0),
+            Kind::Reply => (1, 0, 0),
+            Kind::Gre => (47, 0, 0),
+        };
+        let (from_zone, to_zone) =
+            if self.port == LEFT { (CLIENTS, SERVERS) } else { (SERVERS, CLIENTS) };
+        PacketKey { src, dst, family: Family::V4, protocol, src_port, dst_port, from_zone, to_zone }
+    }
+
+    /// The packet without what differs within one direction of a flow.
+    fn opener(&self) -> Packet {
+        let (src_port, dst_port) = match self.kind {
+            Kind::Gre => (0, 0),
+            Kind::Request | Kind::Reply => (self.src_port, 0),
+            _ => (self.src_port, self.dst_port),
+        };
+        Packet { flags: 0, src_port, dst_port, ..*self }
+    }
+
+    /// The opener of the flow that this packet would answer.
+    fn answered(&self) -> Option<Packet> {
+        let turned = Packet {
+            port: 1 - self.port,
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            ..*self
+        };
+        match self.kind {
+            Kind::Reply => {
+                Some(Packet { kind: Kind::Request, src_port: self.src_port, ..turned }.opener())
+            }
+            Kind::Request => None,
+            _ => Some(turned.opener()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    last_seen: u64,
+    fins: [bool; 2],
+    reset: bool,
+    generation: u64,
+    rule: usize,
+}
+
+/// The slow model.
+struct Model {
+    rules: Vec<NamedRule>,
+    generation: u64,
+    hits: Vec<u64>,
+    flows: HashMap<Packet, Flow>,
+}
+
+impl Model {
+    fn new(rules: Vec<NamedRule>) -> Self {
+        Model { hits: vec![0; rules.len()], rules, generation: 1, flows: HashMap::new() }
+    }
+
+    fn take(&mut self, generation: u64, rules: Vec<NamedRule>) {
+        *self = Model {
+            hits: vec![0; rules.len()],
+            rules,
+            generation,
+            flows: std::mem::take(&mut self.flows),
+        };
+    }
+
+    fn judge(&self, key: &PacketKey) -> Option<(usize, Action)> {
+        let linear = Linear::new(self.rules.iter().map(|(_, rule, _)| *rule).collect::<Vec<_>>());
+        linear.lookup(key).map(|rule| (rule as usize, self.rules[rule as usize].2))
+    }
+
+    /// The verdict of a packet at `now`, seconds.
+    fn verdict(&mut self, packet: &Packet, now: u64) -> Outcome {
+        let opener = packet.opener();
+        let reply_only = packet.kind == Kind::Reply;
+        let own = (!reply_only && self.flows.contains_key(&opener)).then_some((opener, 0));
+        let known =
+            own.or(packet.answered().filter(|a| self.flows.contains_key(a)).map(|a| (a, 1)));
+        if let Some((opener, side)) = known
+            && let Some(rule) = self.still_passes(&opener, packet, now)
+        {
+            self.touch(&opener, side, packet, now);
+            self.hits[rule] += 1;
+            return BY_FLOW;
+        }
+        let Some((rule, action)) = self.judge(&packet.key()) else { return DEFAULT };
+        self.hits[rule] += 1;
+        if action == Action::Deny {
+            return Outcome::Drop(D::PolicyDeny);
+        }
+        if !reply_only {
+            // Perhaps over the remains of a connection that the other side had opened.
+            packet.answered().map(|answered| self.flows.remove(&answered));
+            let flow = Flow { generation: self.generation, rule, ..Flow::default() };
+            self.flows.insert(opener, flow);
+            self.touch(&opener, 0, packet, now);
+        }
+        BY_RULE
+    }
+
+    /// The rule of a flow that lets its packet pass; forgets a flow that no longer does.
+    fn still_passes(&mut self, opener: &Packet, packet: &Packet, now: u64) -> Option<usize> {
+        let flow = self.flows[opener];
+        let closed = flow.reset || flow.fins == [true; 2];
+        let timeout = match (opener.kind, closed) {
+            (Kind::Tcp, true) => 240,
+            (Kind::Tcp, false) => 7440,
+            (Kind::Udp, _) => 120,
+            (Kind::Request | Kind::Reply, _) => 60,
+            (Kind::Gre, _) => 600,
+        };
+        let syn = packet.kind == Kind::Tcp && packet.flags == SYN;
+        if syn && closed && now - flow.last_seen <= timeout {
+            // A new connection takes its place if the rules allow it.
+            return None;
+        }
+        let judged = if flow.generation == self.generation {
+            Some((flow.rule, Action::Allow))
+        } else {
+            self.judge(&opener.key())
+        };
+        match judged {
+            Some((rule, Action::Allow)) if now - flow.last_seen <= timeout => {
+                let generation = self.generation;
+                self.flows.insert(*opener, Flow { rule, generation, ..flow });
+                Some(rule)
+            }
+            _ => {
+                self.flows.remove(opener);
+                None
+            }
+        }
+    }
+
+    fn touch(&mut self, opener: &Packet, side: usize, packet: &Packet, now: u64) {
+        let flow = self.flows.get_mut(opener).expect("looked up or inserted before");
+        flow.last_seen = now;
+        if packet.kind == Kind::Tcp {
+            flow.reset |= packet.flags & RST != 0;
+            flow.fins[side] |= packet.flags & FIN != 0;
+        }
+    }
+}
+
+fn packet() -> impl Strategy<Value = Packet> {
+    let kind = prop_oneof![
+        6 => Just(Kind::Tcp),
+        4 => Just(Kind::Udp),
+        2 => Just(Kind::Request),
+        2 => Just(Kind::Reply),
+        1 => Just(Kind::Gre),
+    ];
+    let flags = prop_oneof![3 => Just(SYN), 5 => Just(ACK), 2 => Just(FIN | ACK), 1 => Just(RST)];
+    // Few values, so that packets meet. Equal addresses and ports are among them.
+    (0usize..2, kind, 1u8..4, 1u8..4, 0u16..3, 0u16..3, flags).prop_map(
+        |(port, kind, src, dst, src_port, dst_port, flags)| {
+            let dst_port = if matches!(kind, Kind::Tcp | Kind::Udp) { dst_port } else { 0 };
+            let src_port = if kind == Kind::Gre { 0 } else { src_port };
+            Packet { port, kind, src, dst, src_port, dst_port, flags }
+        },
+    )
+}
+
+fn rules() -> impl Strategy<Value = Vec<NamedRule>> {
+    let zone = || prop_oneof![Just(None), Just(Some(CLIENTS)), Just(Some(SERVERS))];
+    let protocol = prop_oneof![Just(None), Just(Some(6)), Just(Some(17)), Just(Some(1))];
+    let host = || {
+        prop_oneof![
+            3 => Just(AddressMatch::Any),
+            1 => (1u8..4).prop_map(|n| AddressMatch::host([10, 0, 0, n].into())),
+        ]
+    };
+    let ports = || prop_oneof![2 => Just(PortRange::ANY), 1 => (0u16..3).prop_map(PortRange::one)];
+    let action = prop_oneof![2 => Just(Action::Allow), 1 => Just(Action::Deny)];
+    let rule = (zone(), zone(), protocol, host(), host(), ports(), action).prop_map(
+        |(from_zone, to_zone, protocol, src, dst, dst_ports, action)| {
+            let rule = Rule { from_zone, to_zone, protocol, src, dst, dst_ports, ..Rule::ANY };
+            ("rule", rule, action)
+        },
+    );
+    prop::collection::vec(rule, 0..5)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Packets(Vec<Packet>),
+    Table(Vec<NamedRule>),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        12 => prop::collection::vec(packet(), 1..8).prop_map(Step::Packets),
+        1 => rules().prop_map(Step::Table),
+        2 => prop_oneof![0u64..5, Just(60), Just(61), Just(120), Just(240), Just(241), Just(7440)]
+            .prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// How often each outcome was expected.
+fn count(expected: &[Outcome]) -> (Vec<u64>, Vec<u64>) {
+    let (mut passed, mut drops) = (vec![0; PassReason::COUNT], vec![0; DropReason::COUNT]);
+    for outcome in expected {
+        match outcome {
+            Outcome::Forward(reason) => passed[*reason as usize] += 1,
+            Outcome::Drop(reason) => drops[*reason as usize] += 1,
+        }
+    }
+    (passed, drops)
+}
+
+proptest! {
+    #![proptest_config(config(600))]
+
+    #[test]
+    fn verdicts_and_hits_are_those_of_the_slow_model_however_packets_fall_into_bursts(
+        first in rules(),
+        steps in steps(),
+    ) {
+        let mut lab = Lab::new(&first);
+        let mut model = Model::new(first);
+        let mut now = 0;
+        let mut expected = Vec::new();
+        for step in steps {
+            match step {
+                Step::Wait(seconds) => now += seconds,
+                Step::Table(rules) => {
+                    let generation = model.generation + 1;
+                    lab.take(generation, &rules);
+                    model.take(generation, rules);
+                }
+                Step::Packets(packets) => {
+                    lab.worker.ports.set_clock(now * SECOND);
+                    // A burst is of one port.
+                    for burst in packets.chunk_by(|a, b| a.port == b.port) {
+                        for packet in burst {
+                            lab.worker.ports.deliver(packet.port, packet.frame());
+                            expected.push(model.verdict(packet, now));
+                        }
+                        lab.judge(burst[0].port);
+                        prop_assert_eq!(lab.outcomes(), count(&expected));
+                    }
+                    prop_assert_eq!(lab.table.hits(), model.hits.clone());
+                }
+            }
+            lab.assert_conserved();
+        }
+    }
+
+    #[test]
+    fn two_workers_come_to_the_verdicts_of_one(
+        first in rules(),
+        second in rules(),
+        packets in prop::collection::vec((packet(), 0usize..2), 1..150),
+        swap in 0usize..150,
+    ) {
+        let mut labs = super::siblings::family(2, &first, 64);
+        let mut model = Model::new(first);
+        let mut hits = labs[0].table.clone();
+        for (nth, (packet, queue)) in packets.iter().enumerate() {
+            if nth == swap {
+                let shared = Arc::new(table(2, &second, 2));
+                for lab in &mut labs {
+                    lab.worker.take_table(shared.clone());
+                }
+                hits = shared;
+                model.take(2, second.clone());
+            }
+            let outcome = labs[*queue].send(packet.port, packet.frame());
+            prop_assert_eq!(outcome, model.verdict(packet, 0), "packet {}: {:?}", nth, packet);
+            // The other one is idle, and keeps house.
+            labs[1 - queue].worker.hear_siblings();
+        }
+        prop_assert_eq!(hits.hits(), model.hits);
+        for lab in &labs {
+            lab.assert_conserved();
+        }
+    }
+
+    #[test]
+    fn every_frame_is_counted_once_whatever_it_is(
+        frames in prop::collection::vec(
+            (0usize..2, prop_oneof![
+                packet().prop_map(|packet| packet.frame()),
+                prop::collection::vec(any::<u8>(), 0..80),
+                Just(ethernet(&[], 0x0806, &[0; 46])),
+                Just(ethernet(&[1, 2, 3], 0x0800, &[0; 46])),
+            ], any::<bool>()),
+            0..300,
+        ),
+        rules in rules(),
+        capacity in 0u32..6,
+        rooms in prop::array::uniform2(0usize..100),
+    ) {
+        let flows = FlowConfig { capacity, ..FlowConfig::default() };
+        let table = Arc::new(table(1, &rules, 1));
+        let mut lab = Lab::with(0, table, flows, Siblings::default());
+        for (port, room) in rooms.into_iter().enumerate() {
+            lab.worker.ports.limit_tx(port, room);
+        }
+        let (mut frames_in, mut bytes_in) = (0, 0);
+        for (port, frame, collect) in frames {
+            frames_in += 1;
+            bytes_in += frame.len() as u64;
+            lab.worker.ports.deliver(port, frame);
+            if collect {
+                for port in [LEFT, RIGHT] {
+                    while lab.worker.receive(port) > 0 {
+                        lab.worker.judge_burst(port);
+                        lab.assert_conserved();
+                    }
+                }
+                lab.worker.collect_completed();
+                lab.assert_conserved();
+            }
+        }
+        for port in [LEFT, RIGHT] {
+            lab.judge(port);
+        }
+        lab.assert_conserved();
+        let sum = |each: fn(&crate::tally::PortTally) -> u64| {
+            lab.tally.ports.iter().map(|port| each(port)).sum::<u64>()
+        };
+        prop_assert_eq!(sum(|port| port.rx_packets.get()), frames_in);
+        prop_assert_eq!(sum(|port| port.rx_bytes.get()), bytes_in);
+        prop_assert_eq!(lab.tally.held(), 0);
+        // A rule is hit by every packet that it allowed or denied, and by no other.
+        let (passed, drops) = lab.outcomes();
+        let unjudged: u64 = [PassReason::Arp, PassReason::NeighbourDiscovery, PassReason::EtherType]
+            .iter()
+            .map(|reason| passed[*reason as usize])
+            .sum();
+        let judged = passed.iter().sum::<u64>() - unjudged
+            + drops[D::PolicyDeny as usize]
+            + drops[D::FlowTableFull as usize];
+        prop_assert_eq!(lab.table.hits().iter().sum::<u64>(), judged);
+    }
+}
