@@ -23,7 +23,8 @@ test: build ## Every test: unit, property, replay, end-to-end in network namespa
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	$(CARGO) clippy --locked -p bulkhead --no-default-features -- -D warnings
 
 pcaps: ## Record the captures in pcaps/ again
 	@scripts/install-deps test
