@@ -5,18 +5,7 @@ mod corners;
 
 use classifier::{AddressMatch, Builder, Config, PortRange, Rule};
 use corners::{assert_agree, keys};
-use std::path::{Path, PathBuf};
-
-/// The shared rule sets beside the workspace; `None`, said aloud, where they are not.
-fn rulesets() -> Option<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/rulesets");
-    if dir.is_dir() {
-        return Some(dir);
-    }
-    let why = format!("there are no shared rule sets at {}", dir.display());
-    lab::need::skip("the rule sets of the field", &why);
-    None
-}
+use std::path::Path;
 
 /// Reads ClassBench lines `@sip/len dip/len lo : hi lo : hi proto/mask flags/mask`; flags are not a
 /// field of ours.
@@ -46,7 +35,7 @@ fn parse(line: &str) -> Option<Rule> {
 }
 
 fn check(set: &str) {
-    let Some(dir) = rulesets() else { return };
+    let Some(dir) = lab::need::shared("rulesets") else { return };
     let rules = read(&dir.join(set));
     assert!(rules.len() > 700, "{set} has {} rules", rules.len());
     let mut builder = Builder::new(Config::default());

@@ -176,6 +176,8 @@ pub struct FlowTotals {
     pub opened: u64,
     /// Closed since the gateway started.
     pub closed: u64,
+    /// Times a worker's full table could not take in a flow of another worker of its wire.
+    pub unheard: u64,
 }
 
 /// Whether received = transmitted + dropped + held on every wire.

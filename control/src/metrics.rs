@@ -407,6 +407,12 @@ fn state_families(snapshot: &Snapshot) -> Vec<Family> {
             .with(&[], snapshot.flows_opened as f64),
         Family::counter("bulkhead_flows_closed_total", "Flows closed.", &[])
             .with(&[], snapshot.flows_closed as f64),
+        Family::counter(
+            "bulkhead_flows_unheard_total",
+            "Flows of another worker of the wire that found a worker's table full.",
+            &[],
+        )
+        .with(&[], snapshot.flows_unheard as f64),
         Family::gauge("bulkhead_memory_bytes", "Memory held by the data path.", &["kind"])
             .with(&["table"], snapshot.table_bytes as f64)
             .with(&["flows"], snapshot.flow_bytes as f64)

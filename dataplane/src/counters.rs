@@ -172,6 +172,9 @@ pub struct Snapshot {
     pub flows_opened: u64,
     /// Flows closed by timeout, recheck or request since the start.
     pub flows_closed: u64,
+    /// Times a worker's full table could not take in a flow that a sibling opened: its replies on
+    /// that worker's queue are then judged by the rules.
+    pub flows_unheard: u64,
 }
 
 impl Snapshot {

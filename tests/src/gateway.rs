@@ -39,6 +39,10 @@ pub struct GatewayOptions {
     pub on_exit: Option<&'static str>,
     /// `spin` or `adaptive`.
     pub poll: Option<&'static str>,
+    /// Let the kernel poll for the sockets.
+    pub busy_poll: bool,
+    /// A second wire, `far`, between `bh2` in zone office and `bh3` in zone plant.
+    pub second_wire: bool,
     /// Address and port of the metrics endpoint, in the gateway namespace.
     pub metrics: Option<&'static str>,
     /// Most flows.
@@ -53,10 +57,18 @@ impl GatewayOptions {
     /// The text of `gateway.yaml` for a policy file and a control socket.
     pub fn yaml(&self, policy: &str, socket: &Path) -> String {
         let queues = self.queues.map(|n| format!(", queues: {n}")).unwrap_or_default();
+        let (ports, wire) = if self.second_wire {
+            (
+                "  west: { interface: bh2, zone: office }\n  east: { interface: bh3, zone: plant }\n",
+                "  - wire: { name: far, ports: [west, east] }\n",
+            )
+        } else {
+            ("", "")
+        };
         let mut text = format!(
             "version: 1\npolicy: {policy}\nports:\n  left: {{ interface: bh0, zone: clients }}\n  \
-             right: {{ interface: bh1, zone: servers }}\nforward:\n  - wire: {{ name: uplink, ports: \
-             [left, right]{queues} }}\ncontrol: {{ socket: {} }}\n",
+             right: {{ interface: bh1, zone: servers }}\n{ports}forward:\n  - wire: {{ name: uplink, \
+             ports: [left, right]{queues} }}\n{wire}control: {{ socket: {} }}\n",
             socket.display()
         );
         let mut line = |key: &str, value: Option<String>| {
@@ -66,7 +78,9 @@ impl GatewayOptions {
         };
         line("xdp_mode", self.xdp_mode.map(str::to_owned));
         line("on_exit", self.on_exit.map(str::to_owned));
-        line("workers", self.poll.map(|poll| format!("{{ poll: {poll} }}")));
+        let busy_poll = if self.busy_poll { ", busy_poll: { micros: 20, budget: 64 }" } else { "" };
+        let poll = self.poll.unwrap_or("adaptive");
+        line("workers", Some(format!("{{ poll: {poll}{busy_poll} }}")));
         line("metrics", self.metrics.map(|listen| format!("{{ listen: \"{listen}\" }}")));
         line("flows", self.flows.map(|n| format!("{{ capacity: {n} }}")));
         let types: Vec<_> = self.ethertypes.iter().map(|t| format!("{t:#06x}")).collect();

@@ -1,10 +1,11 @@
 //! What a test needs of the machine, and how it is counted when that is not there.
 
 use crate::gateway::binary;
+use crate::gateway::workspace;
 use crate::services::{Service, postgresql_program};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -58,6 +59,18 @@ pub fn skip(test: &str, why: &str) {
             eprintln!("cannot write to {}: {error}", path.display());
         }
     }
+}
+
+/// The folder of that name in `shared/`, beside the repository. Where it is not, the test that asks
+/// is skipped, and has nothing to do.
+pub fn shared(folder: &str) -> Option<PathBuf> {
+    let path = workspace().join("../shared").join(folder);
+    if path.is_dir() {
+        return Some(path);
+    }
+    let thread = std::thread::current();
+    skip(thread.name().unwrap_or("a test"), &format!("there is no shared/{folder}"));
+    None
 }
 
 /// Returns `Ok(())` from the test, counted as skipped, unless every [`Need`] is met.

@@ -41,6 +41,7 @@ impl App {
                 capacity: snapshot.flow_capacity,
                 opened: snapshot.flows_opened,
                 closed: snapshot.flows_closed,
+                unheard: snapshot.flows_unheard,
             },
             conservation,
             memory: api::Memory {
@@ -293,6 +294,7 @@ mod tests {
             flow_bytes: 0,
             flows_opened: 0,
             flows_closed: 0,
+            flows_unheard: 0,
         }
     }
 

@@ -138,6 +138,7 @@ impl GatewayHandle for Fake {
             flow_bytes: 64_000,
             flows_opened: 9,
             flows_closed: 4,
+            flows_unheard: 2,
         }
     }
 

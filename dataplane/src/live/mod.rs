@@ -247,6 +247,7 @@ impl GatewayHandle for Gateway {
             flow_bytes: self.workers.iter().map(|worker| worker.flow_bytes).sum(),
             flows_opened: sum(|tally| tally.common.flows_opened.get()),
             flows_closed: sum(|tally| tally.common.flows_closed.get()),
+            flows_unheard: sum(|tally| tally.common.flows_unheard.get()),
         }
     }
 

@@ -3,7 +3,6 @@
 use super::*;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, SlicedPacket, TransportSlice};
 use proptest::prelude::*;
-use std::path::Path;
 
 /// What both parsers can say of a packet.
 #[derive(Debug, PartialEq, Eq)]
@@ -262,19 +261,12 @@ fn every_prefix_of_every_packet_of_real_captures_parses_without_panic() {
 
 /// The packets of the captures that lie beside the repository, where there are some.
 fn each_shared_packet(mut each: impl FnMut(&[u8])) {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/pcaps");
-    let Ok(files) = std::fs::read_dir(&shared) else {
-        println!("SKIPPED: {} is not there", shared.display());
-        return;
-    };
-    for file in files {
+    let Some(shared) = lab::need::shared("pcaps") else { return };
+    for file in std::fs::read_dir(shared).expect("the directory can be listed") {
         let path = file.expect("the directory can be listed").path();
         if path.extension().is_some_and(|extension| extension == "pcap") {
             let mut capture = crate::capture::Capture::default();
-            match capture.read(&path, |_| {}) {
-                Ok(_) => {}
-                Err(e) => println!("SKIPPED: {e}"),
-            }
+            capture.read(&path, |_| {}).expect("the shared captures are whole");
             for record in capture.records() {
                 each(capture.view(record).bytes);
             }
