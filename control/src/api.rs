@@ -4,11 +4,12 @@
 //! apply is left out.
 
 use crate::diagnostic::Diagnostic;
+use crate::yaml;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-/// Largest policy that `POST /v1/apply` takes, bytes.
-pub const MAX_POLICY_BYTES: usize = 16 << 20;
+/// Largest policy that `POST /v1/apply` takes, bytes: what is valid as a file can be applied.
+pub const MAX_POLICY_BYTES: usize = yaml::MAX_BYTES;
 /// Most records that one answer lists.
 pub const MAX_LIST: usize = 100_000;
 

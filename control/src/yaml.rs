@@ -16,7 +16,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 /// Most bytes in a file: room for the million classifier rules that a policy may become.
-const MAX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: usize = 64 << 20;
 
 /// A scalar as written, and where.
 pub(crate) type Text = Spanned<String>;
@@ -38,8 +38,8 @@ fn place(location: Location) -> Place {
 /// Those of the system; a file over the limit of 64 MiB, or not UTF-8, is `InvalidData`.
 pub(crate) fn text_of(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    std::fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_BYTES {
+    std::fs::File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > MAX_BYTES {
         let message = format!("it is larger than the limit of {} MiB", MAX_BYTES >> 20);
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
     }
@@ -52,7 +52,7 @@ pub(crate) fn text_of(path: &Path) -> std::io::Result<String> {
 /// What the YAML, its shape or its size got wrong: the first such thing, as what follows it
 /// cannot be read.
 pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Diagnostic> {
-    if text.len() as u64 > MAX_BYTES {
+    if text.len() > MAX_BYTES {
         let message = format!("the file is larger than the limit of {} MiB", MAX_BYTES >> 20);
         return Err(Diagnostic::about(file, message));
     }

@@ -311,12 +311,20 @@ fn what_is_not_there_and_what_is_not_taken_are_json_errors() {
 }
 
 #[test]
+fn a_policy_as_large_as_a_file_may_be_is_applied() {
+    let gateway = Gateway::start();
+    // What a file may hold is tested in policy_limits.rs; 100,000 rules take about 17 MB.
+    let padded = format!("{POLICY}{}", "#".repeat((64 << 20) - POLICY.len()));
+    assert_eq!(gateway.client().apply("p", padded, None).unwrap().generation, 2);
+}
+
+#[test]
 fn a_policy_over_the_limit_is_refused_though_the_client_goes_on_sending() {
     let gateway = Gateway::start();
-    let (status, error) = gateway.apply("", &vec![b'#'; 24 << 20]);
+    let (status, error) = gateway.apply("", &vec![b'#'; 96 << 20]);
     assert_eq!(status, 413);
-    assert_eq!(error["error"], "the policy is larger than 16 MiB");
-    let refused = gateway.client().apply("p", "#".repeat((16 << 20) + 1), None);
+    assert_eq!(error["error"], "the policy is larger than 64 MiB");
+    let refused = gateway.client().apply("p", "#".repeat((64 << 20) + 1), None);
     assert!(matches!(refused, Err(ClientError::TooLarge(_))), "{refused:?}");
 }
 

@@ -84,11 +84,12 @@ pub fn replay(
             tally: tally.clone(),
         },
     );
+    // Over all passes: one pass of a small capture ends before the first call is due.
+    let mut bursts = 0;
     let start = Instant::now();
     for pass in 0..u64::from(repeat) {
         worker.ports.rewind();
         worker.flows.clear();
-        let mut bursts = 0;
         while let Some(port) = worker.ports.next_port() {
             worker.receive(port);
             worker.judge_burst(port);

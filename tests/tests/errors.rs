@@ -62,12 +62,7 @@ fn a_missing_policy_file_is_named() -> Result<()> {
     let program = binary().display().to_string();
     let argv = [program.as_str(), "run", "--config", &config];
     let output = lab.exec(Side::Gateway, &argv, START)?;
-    assert_ne!(output.code, Some(0));
-    assert!(
-        output.code.is_some() && output.stderr.contains("policy.yaml"),
-        "{}",
-        output.describe()
-    );
+    assert_said(&output, 1, &["policy.yaml"]);
     assert_eq!(programs(&lab)?, [None, None]);
     Ok(())
 }
@@ -93,11 +88,7 @@ fn a_zone_that_the_policy_does_not_have_is_named() -> Result<()> {
     need!(Need::Gateway);
     let lab = Lab::new()?;
     let policy = "version: 1\nzones: { clients: {} }\nrules: []\n";
-    let output = launch(&lab, policy, &GatewayOptions::default())?.finish(START)?;
-    assert_ne!(output.code, Some(0), "{}", output.describe());
-    assert!(output.stderr.contains("servers"), "{}", output.describe());
-    assert_eq!(programs(&lab)?, [None, None]);
-    Ok(())
+    assert_refused(&lab, (policy, &GatewayOptions::default()), 3, &["servers"])
 }
 
 #[test]
@@ -125,6 +116,22 @@ fn wrong_gateway_yaml_is_wrong_use_and_says_where() -> Result<()> {
         }
         assert_eq!(programs(&lab)?, [None, None], "{text}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_core_that_the_machine_does_not_have_is_named() -> Result<()> {
+    need!(Need::Gateway);
+    let lab = Lab::new()?;
+    let good = fs::read_to_string(write_config(&lab, TWO_ZONES, &GatewayOptions::default())?)?;
+    let text = good.replace("workers: { ", "workers: { cores: [0, 1023], ");
+    assert_ne!(text, good);
+    let config = lab.write("gateway.yaml", &text)?;
+    let program = binary().display().to_string();
+    let argv = [program.as_str(), "run", "--config", &config];
+    let output = lab.exec(Side::Gateway, &argv, START)?;
+    assert_said(&output, 2, &["gateway.yaml", "core 1023"]);
+    assert_eq!(programs(&lab)?, [None, None]);
     Ok(())
 }
 

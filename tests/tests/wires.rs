@@ -56,6 +56,24 @@ fn two_wires_of_one_gateway_are_judged_by_their_own_zones() -> Result<()> {
 }
 
 #[test]
+fn a_wire_that_loses_an_interface_leaves_the_other_as_it_was() -> Result<()> {
+    need!(Need::Gateway, Need::Program("ping"));
+    let lab = Lab::new()?;
+    second_wire(&lab)?;
+    let options = GatewayOptions { second_wire: true, ..GatewayOptions::default() };
+    let gateway = Gateway::start(&lab, FOUR_ZONES, &options)?;
+    assert!(answers(&lab, "10.77.1.130")? && answers(&lab, "10.78.1.130")?, "both wires pass");
+
+    lab.ip(Side::Gateway, "link del bh1")?;
+    assert!(!answers(&lab, "10.77.1.130")?, "the first wire has one end");
+    assert!(answers(&lab, "10.78.1.130")?, "the second wire still passes");
+    // Every worker takes a new table, the one without an interface too.
+    gateway.apply(&denying(FOUR_ZONES, "far"))?;
+    assert!(!answers(&lab, "10.78.1.130")?, "the second wire is shut");
+    gateway.stop()
+}
+
+#[test]
 fn a_worker_serves_its_wire_however_it_waits() -> Result<()> {
     need!(Need::Gateway, Need::Service(Service::Web), Need::Program("curl"), Need::Program("ping"));
     let lab = Lab::new()?;

@@ -9,8 +9,9 @@ use crate::policy::{self, Policy};
 use crate::server::{App, Revision, Server};
 use clap::Args;
 use dataplane::{Forward, Gateway, OnExit, StartError};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,7 +50,7 @@ impl Failure {
     }
 
     /// The contents of `file` are wrong.
-    fn invalid(exit: Exit, file: &std::path::Path, diagnostics: &Diagnostics) -> Self {
+    fn invalid(exit: Exit, file: &Path, diagnostics: &Diagnostics) -> Self {
         output::complain(format_args!("{diagnostics:#}"));
         Failure::new(exit, format_args!("{} is invalid; nothing was started", file.display()))
     }
@@ -69,6 +70,7 @@ fn try_run(args: &RunArgs) -> Result<(), Failure> {
         LoadError::Invalid(diagnostics) => invalid_policy(&diagnostics),
         e @ LoadError::Io { .. } => Failure::new(exit_of(&e), e),
     })?;
+    refuse_unusable_cores(&args.config, &config.gateway.cores)?;
     let failed = |e: &dyn fmt::Display| Failure::new(Exit::Failed, e);
     let mut signals = Signals::new().map_err(|e| failed(&e))?;
     let server = Server::bind(&config.control_socket).map_err(|e| failed(&e))?;
@@ -108,8 +110,32 @@ fn try_run(args: &RunArgs) -> Result<(), Failure> {
     gateway.stop().map_err(|failures| Failure::new(Exit::Failed, failures.join("; ")))
 }
 
+/// A worker that quietly runs elsewhere than its operator wrote would be found under load.
+fn refuse_unusable_cores(file: &Path, cores: &[usize]) -> Result<(), Failure> {
+    // Tried on a thread of its own: this one keeps the cores that it was started with.
+    let usable = |core: usize| {
+        let pin = move || {
+            let mut set = CpuSet::new();
+            set.set(core);
+            sched_setaffinity(None, &set).is_ok()
+        };
+        core < CpuSet::MAX_CPU && std::thread::spawn(pin).join().unwrap_or(false)
+    };
+    match cores.iter().find(|&&core| !usable(core)) {
+        None => Ok(()),
+        Some(core) => Err(Failure::new(
+            Exit::WrongUse,
+            format_args!(
+                "{}: `workers: cores:` names core {core}, which this machine does not have or \
+                 does not let this process use (see: lscpu -e)",
+                file.display()
+            ),
+        )),
+    }
+}
+
 /// Says what runs, on standard error.
-fn announce(app: &App, socket: &std::path::Path) {
+fn announce(app: &App, socket: &Path) {
     let snapshot = app.snapshot();
     for warning in app.warnings(&snapshot) {
         output::complain(format_args!("bulkhead: warning: {warning}"));

@@ -104,7 +104,7 @@ async fn drops(
         (status = 400, description = "A parameter is wrong", body = ApiError),
         (status = 408, description = "The policy did not arrive in time", body = ApiError),
         (status = 409, description = "`if_generation` is not in force", body = ApiError),
-        (status = 413, description = "The policy is larger than 16 MiB", body = ApiError),
+        (status = 413, description = "The policy is larger than 64 MiB", body = ApiError),
         (status = 422, description = "The policy is invalid", body = ApiError),
         (status = 504, description = "A worker did not take the table in time", body = ApiError),
     ))]

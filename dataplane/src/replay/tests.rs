@@ -262,6 +262,17 @@ fn progress_rises_to_the_packets_of_all_passes() {
 }
 
 #[test]
+fn progress_of_many_passes_over_a_small_capture_is_told() {
+    let capture = capture(&[&[there(SYN), back(SYN | ACK)]]);
+    let mut seen = Vec::new();
+    let flows = FlowConfig { capacity: 10, ..FlowConfig::default() };
+    replay(&capture, &by_address(), table(1, &web(), 1), flows, 10_000, |n| seen.push(n))
+        .expect("one side");
+    assert!(seen.len() >= 3 && seen.is_sorted(), "{seen:?}");
+    assert!(seen.last().is_some_and(|last| *last <= 20_000));
+}
+
+#[test]
 fn more_pairs_of_zones_than_ports_can_be_numbered_are_refused() {
     // Each host is in a zone of its own: every pair of two of 257 is a wire of two ports.
     let hosts = 257u32;
