@@ -289,11 +289,20 @@ impl<'lab> Gateway<'lab> {
     /// # Errors
     /// If frames are unaccounted for, or it does not end with exit code 0.
     pub fn stop(self) -> Result<()> {
+        self.stop_by(libc::SIGTERM)
+    }
+
+    /// The same by another signal.
+    ///
+    /// # Errors
+    /// Those of [`stop`](Self::stop).
+    pub fn stop_by(mut self, signal: i32) -> Result<()> {
         self.assert_conservation()?;
-        let output = self.process.stop_and_read();
+        self.process.signal(signal);
+        let output = self.process.finish(Duration::from_secs(10))?;
         match output.code {
             Some(0) => Ok(()),
-            _ => Err(Error::new(format!("SIGTERM: {}", output.describe()))),
+            _ => Err(Error::new(format!("signal {signal}: {}", output.describe()))),
         }
     }
 

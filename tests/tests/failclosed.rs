@@ -87,6 +87,21 @@ fn a_clean_stop_leaves_the_ports_closed_and_a_restart_takes_over() -> Result<()>
 }
 
 #[test]
+fn every_signal_that_ends_a_process_stops_it_cleanly() -> Result<()> {
+    need!(Need::Gateway);
+    let lab = Lab::new()?;
+    let open = GatewayOptions { on_exit: Some("open"), ..GatewayOptions::default() };
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let gateway = Gateway::start(&lab, ALLOW_ALL, &open)?;
+        let socket = gateway.socket().to_owned();
+        gateway.stop_by(signal)?;
+        assert!(programs(&lab)?.iter().all(Option::is_none), "signal {signal}: on_exit is kept");
+        assert!(!socket.exists(), "signal {signal}: the control socket is removed");
+    }
+    Ok(())
+}
+
+#[test]
 fn on_exit_open_removes_the_programs_and_the_kernel_gets_the_packets() -> Result<()> {
     need!(Need::Gateway, Need::Program("ping"));
     let lab = Lab::new()?;

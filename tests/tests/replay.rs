@@ -264,6 +264,20 @@ fn repeating_judges_each_packet_again_and_alike() -> Result<()> {
 }
 
 #[test]
+fn a_capture_that_ends_within_a_packet_is_named_and_judged_up_to_there() -> Result<()> {
+    let whole = replay(&example(), &[&pcap("http.pcap")], &[])?;
+    let dir = TempDir::new()?;
+    let cut = dir.path().join("cut.pcap");
+    let bytes = fs::read(pcap("http.pcap"))?;
+    fs::write(&cut, &bytes[..bytes.len() - 1])?;
+    let report = replay(&example(), &[&cut], &[])?;
+    assert_eq!(report["cut_short"], serde_json::json!([cut.display().to_string()]));
+    assert_eq!(number(&report, "packets")?, number(&whole, "packets")? - 1);
+    assert_eq!(whole["cut_short"], serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
 fn nobody_in_particular_may_replay() -> Result<()> {
     need!(Need::Program("setpriv"));
     let dir = TempDir::new()?;

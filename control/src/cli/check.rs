@@ -13,7 +13,7 @@ use std::time::Instant;
 
 /// Validate a policy and show what it compiles to
 ///
-/// Reads the file as a gateway would, changes nothing and needs no gateway. Prints every error
+/// Reads the file as a gateway would, changes nothing and needs no gateway. Prints the errors
 /// found with file, line and column; exits with 3 if there is one.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {

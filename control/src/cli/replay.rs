@@ -83,7 +83,7 @@ fn try_run(args: &ReplayArgs) -> Result<ExitCode, (Exit, String)> {
         .map_err(|message| (Exit::WrongUse, message))?;
     refuse_overwriting(args)?;
     let table = policy::compile(&policy, &zones, 1, 1).map_err(|e| invalid(e.into()))?;
-    let capture = read(&args.pcap)?;
+    let (capture, cut_short) = read(&args.pcap)?;
 
     let total = capture.records().len() as u64 * u64::from(args.repeat);
     let bar = progress_bar(total, "judging  {bar:40} {pos}/{len} packets  {per_sec}");
@@ -96,7 +96,7 @@ fn try_run(args: &ReplayArgs) -> Result<ExitCode, (Exit, String)> {
     bar.finish_and_clear();
 
     write(&capture, &report, args)?;
-    let summary = report::Summary::new(&report, &table_rules);
+    let summary = report::Summary::new(&report, &table_rules, cut_short);
     if args.json {
         return Ok(output::json(Exit::Done, &summary));
     }
@@ -122,9 +122,11 @@ fn refuse_overwriting(args: &ReplayArgs) -> Result<(), (Exit, String)> {
     Ok(())
 }
 
-/// Reads all captures into memory, so that no file is read while the clock runs.
-fn read(paths: &[PathBuf]) -> Result<Capture, (Exit, String)> {
+/// Reads all captures into memory, so that no file is read while the clock runs. Names those that
+/// end in the middle of a packet.
+fn read(paths: &[PathBuf]) -> Result<(Capture, Vec<String>), (Exit, String)> {
     let mut capture = Capture::default();
+    let mut cut_short = Vec::new();
     for path in paths {
         let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let bar = progress_bar(size, "reading  {bar:40} {bytes}/{total_bytes}  {bytes_per_sec}");
@@ -136,10 +138,11 @@ fn read(paths: &[PathBuf]) -> Result<Capture, (Exit, String)> {
                 "bulkhead: warning: {} ends in the middle of a packet, which is left out",
                 path.display()
             ));
+            cut_short.push(path.display().to_string());
         }
     }
     capture.sort();
-    Ok(capture)
+    Ok((capture, cut_short))
 }
 
 fn write(

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Run the gateway in the foreground
 ///
 /// Everything that can be wrong (configuration, policy, control socket, interfaces, privileges) is
-/// looked at before an interface is touched. Stops on SIGTERM and SIGINT, and leaves the ports as
+/// looked at before an interface is touched. Stops on SIGTERM, SIGINT and SIGHUP, and leaves the ports as
 /// `on_exit` in the configuration says: closed unless it says otherwise.
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -93,7 +93,7 @@ fn try_run(args: &RunArgs) -> Result<(), Failure> {
     let gateway = Arc::new(gateway);
     // The gateway does not start without a table.
     let first = first.ok_or_else(|| failed(&"the gateway started without a table"))?;
-    let app = Arc::new(App::new(gateway.clone(), config.zones, wires, first, Vec::new()));
+    let app = Arc::new(App::new(gateway.clone(), config.zones, wires, first));
     let mut serving = vec![server.serve(app.clone()).map_err(|e| failed(&e))?];
     if let Some(exporter) = exporter {
         serving.push(exporter.serve(app.clone()).map_err(|e| failed(&e))?);
@@ -159,6 +159,8 @@ struct Signals {
     runtime: Runtime,
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal is gone; `None` where whoever started the process had it ignore that (nohup).
+    hang_up: Option<Signal>,
 }
 
 impl Signals {
@@ -167,17 +169,37 @@ impl Signals {
         let entered = runtime.enter();
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
+        let hang_up = match hang_up_ignored() {
+            true => None,
+            false => Some(signal(SignalKind::hangup())?),
+        };
         drop(entered);
-        Ok(Signals { runtime, terminate, interrupt })
+        Ok(Signals { runtime, terminate, interrupt, hang_up })
     }
 
     fn wait(&mut self) {
-        let Signals { runtime, terminate, interrupt } = self;
+        let Signals { runtime, terminate, interrupt, hang_up } = self;
+        let hung_up = async {
+            match hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         runtime.block_on(async {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
+                _ = hung_up => {}
             }
         });
     }
+}
+
+/// Whether the process was started with SIGHUP ignored (proc_pid_status(5), `SigIgn`).
+fn hang_up_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    // Signal 1 is the lowest bit.
+    mask.is_some_and(|mask| mask & 1 == 1)
 }

@@ -95,7 +95,6 @@ pub struct App {
     pub(super) handle: Arc<dyn GatewayHandle>,
     pub(super) zones: ZoneMap,
     wires: Vec<String>,
-    warnings: Vec<String>,
     started: Instant,
     /// Newest last, never empty.
     revisions: RwLock<VecDeque<Arc<Revision>>>,
@@ -107,19 +106,17 @@ impl App {
     /// The state of a gateway that runs the table of `first`.
     ///
     /// `zones` are the ids that the ports were given, `wires` the names of the wires in
-    /// configuration order, `warnings` what starting it brought up.
+    /// configuration order.
     pub fn new(
         handle: Arc<dyn GatewayHandle>,
         zones: ZoneMap,
         wires: Vec<String>,
         first: Revision,
-        warnings: Vec<String>,
     ) -> Self {
         App {
             handle,
             zones,
             wires,
-            warnings,
             started: Instant::now(),
             revisions: RwLock::new(VecDeque::from([Arc::new(first)])),
             applying: Arc::default(),
@@ -181,9 +178,9 @@ impl App {
         self.snapshot().workers.iter().filter_map(|worker| worker.core).collect()
     }
 
-    /// What an operator should know: what the start brought up, and what the counters show.
+    /// What an operator should know of what the counters show.
     pub fn warnings(&self, snapshot: &Snapshot) -> Vec<String> {
-        let mut warnings = self.warnings.clone();
+        let mut warnings = Vec::new();
         for port in &snapshot.ports {
             let (name, interface) = (&port.name, &port.interface);
             if port.mode == AttachMode::Generic {

@@ -278,7 +278,7 @@ pub fn app() -> (Arc<Fake>, Arc<App>) {
         overlapped: AtomicBool::new(false),
     });
     let wires = vec!["uplink".into()];
-    let app = App::new(fake.clone(), zones, wires, revision, vec!["told at the start".into()]);
+    let app = App::new(fake.clone(), zones, wires, revision);
     assert_eq!(fake.state().table.rules()[1].action, Action::Deny);
     (fake, Arc::new(app))
 }

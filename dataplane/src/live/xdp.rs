@@ -83,6 +83,8 @@ pub(crate) struct AttachedProgram {
 impl PortProgram {
     /// Loads a fresh program with empty maps.
     pub fn load() -> Result<Self, XdpError> {
+        // libbpf's own lines say no more than the errors that come back.
+        libbpf_rs::set_print(None);
         let object = ObjectBuilder::default()
             .open_memory(OBJECT)
             .and_then(|object| object.load())

@@ -33,6 +33,8 @@ pub(super) struct Summary {
     cut: u64,
     /// Packets of one pass of which neither end's zone is known.
     unmapped: u64,
+    /// Captures that end in the middle of a packet, which is left out.
+    cut_short: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -43,7 +45,7 @@ struct RuleHits {
 }
 
 impl Summary {
-    pub(super) fn new(report: &ReplayReport, rules: &[TableRule]) -> Self {
+    pub(super) fn new(report: &ReplayReport, rules: &[TableRule], cut_short: Vec<String>) -> Self {
         let seconds = report.elapsed.as_secs_f64();
         let occurred = |label: &'static str, n: u64| (n > 0).then_some((label, n));
         let drops = DropReason::ALL.iter().zip(report.drops);
@@ -68,6 +70,7 @@ impl Summary {
             mpps: if seconds > 0.0 { report.packets as f64 / seconds / 1e6 } else { 0.0 },
             cut: report.cut,
             unmapped: report.unmapped,
+            cut_short,
         }
     }
 
