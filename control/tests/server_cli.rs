@@ -42,6 +42,7 @@ fn code(output: &Output) -> i32 {
 #[test]
 fn status_prints_the_gateway_and_its_ports() {
     let gateway = Gateway::start();
+    gateway.fake.state().workers[0].core = None;
     let output = gateway.run(&["status"]);
     assert_eq!(code(&output), 0, "{}", err(&output));
     let text = out(&output);
@@ -50,7 +51,7 @@ fn status_prints_the_gateway_and_its_ports() {
         "          3 rules, ",
         "flows     5 open of 1000, 9 opened, 4 closed",
         "frames    balanced: received = transmitted + dropped + held",
-        "warning   told at the start",
+        "warning   worker 0 is not pinned to a core",
     ] {
         assert!(text.lines().any(|line| line.starts_with(expected)), "{expected:?} in\n{text}");
     }
