@@ -208,7 +208,7 @@ mod tests {
                 if let AddressMatch::Prefix { family, value, len } = addresses {
                     let found = zone_of(addresses).expect("in one of the networks");
                     assert!(zone.is_none_or(|zone| zone == found), "{rule:?}");
-                    let masked = AddressMatch::prefix(crate::sides::ip_addr(family, value), len);
+                    let masked = AddressMatch::prefix(family.ip_addr(value), len);
                     assert_eq!(masked, Ok(addresses));
                 }
             }

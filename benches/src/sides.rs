@@ -31,18 +31,7 @@ pub fn network(zone: ZoneId, family: Family) -> (IpAddr, u8) {
 
 /// The lowest address of [`network`], as rules and keys carry addresses.
 pub fn network_bits(zone: ZoneId, family: Family) -> u128 {
-    match network(zone, family).0 {
-        IpAddr::V4(addr) => addr.to_bits().into(),
-        IpAddr::V6(addr) => addr.to_bits(),
-    }
-}
-
-/// An address of a key or rule as text wants it.
-pub fn ip_addr(family: Family, bits: u128) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::from_bits(bits as u32).into(),
-        Family::V6 => Ipv6Addr::from_bits(bits).into(),
-    }
+    Family::split(network(zone, family).0).1
 }
 
 /// The zone whose network holds `addresses`; `None` for any address or a prefix in neither.

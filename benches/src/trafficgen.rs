@@ -301,7 +301,7 @@ mod tests {
     fn addresses_lie_on_the_side_their_zone_says() {
         for key in keys(&rules(1000), traffic(2000, 1, 20)) {
             let side = |addr| {
-                let addr = crate::sides::ip_addr(key.family, addr);
+                let addr = key.family.ip_addr(addr);
                 zone_of(AddressMatch::host(addr))
             };
             assert_eq!((side(key.src), side(key.dst)), (Some(key.from_zone), Some(key.to_zone)));

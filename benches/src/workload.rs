@@ -104,11 +104,11 @@ pub fn policy(rules: &[Rule], allow: &[bool], zones: [&str; 2]) -> String {
         zone.map_or(String::new(), |zone| format!("zone: {}, ", zone_name(zone)))
     };
     hosts.write(&mut text, "hosts", |(zone, family, value)| {
-        let addr = sides::ip_addr(*family, *value);
+        let addr = family.ip_addr(*value);
         format!("{}addresses: [\"{addr}\"]", in_zone(*zone))
     });
     networks.write(&mut text, "networks", |(zone, family, value, len)| {
-        let addr = sides::ip_addr(*family, *value);
+        let addr = family.ip_addr(*value);
         format!("{}networks: [\"{addr}/{len}\"]", in_zone(*zone))
     });
     services.write(&mut text, "services", String::clone);

@@ -1,5 +1,7 @@
 //! What a lookup is asked about: the header fields of one packet.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 /// A zone's index in the policy. Small and dense; [`ZoneId::UNKNOWN`] is never the zone of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ZoneId(pub u16);
@@ -26,6 +28,23 @@ impl Family {
             Family::V6 => 128,
         }
     }
+
+    /// The family of an address, and its bits as keys and prefixes carry them.
+    pub fn split(address: IpAddr) -> (Family, u128) {
+        match address {
+            IpAddr::V4(a) => (Family::V4, u128::from(a.to_bits())),
+            IpAddr::V6(a) => (Family::V6, a.to_bits()),
+        }
+    }
+
+    /// The address that [`split`](Family::split) would take apart. Bits above those of the family
+    /// are left out.
+    pub fn ip_addr(self, bits: u128) -> IpAddr {
+        match self {
+            Family::V4 => Ipv4Addr::from_bits(bits as u32).into(),
+            Family::V6 => Ipv6Addr::from_bits(bits).into(),
+        }
+    }
 }
 
 /// The fields of one packet that rules can look at. 40 bytes of facts, all host order.
@@ -50,4 +69,21 @@ pub struct PacketKey {
     pub from_zone: ZoneId,
     /// The zone it is going to.
     pub to_zone: ZoneId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_put_together_in_their_family_as_they_were_taken_apart() {
+        let v6 = 0xfd77_0001_0000_0000_0000_0000_0000_0020;
+        for (family, bits, text) in
+            [(Family::V4, 0x0a4d_0114, "10.77.1.20"), (Family::V6, v6, "fd77:1::20")]
+        {
+            let address = family.ip_addr(bits);
+            assert_eq!(address.to_string(), text);
+            assert_eq!(Family::split(address), (family, bits));
+        }
+    }
 }

@@ -30,10 +30,7 @@ impl AddressMatch {
     /// # Errors
     /// [`PrefixError`] if `len` is longer than the family's addresses.
     pub fn prefix(addr: IpAddr, len: u8) -> Result<Self, PrefixError> {
-        let (family, value) = match addr {
-            IpAddr::V4(a) => (Family::V4, u128::from(a.to_bits())),
-            IpAddr::V6(a) => (Family::V6, a.to_bits()),
-        };
+        let (family, value) = Family::split(addr);
         if len > family.bits() {
             return Err(PrefixError { len, bits: family.bits() });
         }
@@ -42,10 +39,7 @@ impl AddressMatch {
 
     /// One address.
     pub fn host(addr: IpAddr) -> Self {
-        let (family, value) = match addr {
-            IpAddr::V4(a) => (Family::V4, u128::from(a.to_bits())),
-            IpAddr::V6(a) => (Family::V6, a.to_bits()),
-        };
+        let (family, value) = Family::split(addr);
         AddressMatch::Prefix { family, value, len: family.bits() }
     }
 

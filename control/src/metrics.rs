@@ -396,7 +396,6 @@ fn state_families(snapshot: &Snapshot) -> Vec<Family> {
         let (number, queue) = (worker.worker.to_string(), worker.queue.to_string());
         alive.push(&[&number, &worker.wire, &queue], f64::from(worker.alive));
     }
-    let umem: u64 = snapshot.workers.iter().map(|worker| worker.umem_bytes).sum();
     vec![
         up,
         alive,
@@ -416,7 +415,7 @@ fn state_families(snapshot: &Snapshot) -> Vec<Family> {
         Family::gauge("bulkhead_memory_bytes", "Memory held by the data path.", &["kind"])
             .with(&["table"], snapshot.table_bytes as f64)
             .with(&["flows"], snapshot.flow_bytes as f64)
-            .with(&["umem"], umem as f64),
+            .with(&["umem"], snapshot.umem_bytes() as f64),
         Family::gauge("bulkhead_build_info", "The running program; always 1.", &["version"])
             .with(&[env!("CARGO_PKG_VERSION")], 1.0),
     ]

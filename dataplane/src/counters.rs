@@ -1,4 +1,4 @@
-//! Counters: private to a worker while a burst is judged, committed after it, read by anyone.
+//! Counters as they are reported: what was counted up to one moment.
 
 use crate::verdict::{DropReason, PassReason};
 
@@ -181,5 +181,10 @@ impl Snapshot {
     /// Flows open now, each counted once.
     pub fn flows(&self) -> u64 {
         self.workers.iter().map(|w| w.flows).sum()
+    }
+
+    /// Bytes of umem, all workers together.
+    pub fn umem_bytes(&self) -> u64 {
+        self.workers.iter().map(|w| w.umem_bytes).sum()
     }
 }

@@ -4,7 +4,7 @@ use crate::verdict::DropReason;
 use classifier::PacketKey;
 
 /// Drops remembered per worker.
-const REMEMBERED: usize = 256;
+pub(crate) const REMEMBERED: usize = 256;
 
 /// One dropped packet.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,9 @@ use crate::table::Table;
 use crate::tally::WorkerTally;
 use crate::verdict::{DropReason, PassReason};
 use crate::worker::{PortPlan, Siblings, Worker, WorkerParts};
-use classifier::{AddressMatch, Family, ZoneId};
+use classifier::{
+    AddressMatch, Builder, Classifier, Config, Family, Lookup, PacketKey, Rule, ZoneId,
+};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -224,9 +226,10 @@ fn other_of(pair: [ZoneId; 2], zone: ZoneId) -> Option<ZoneId> {
     }
 }
 
-/// Zones by address, the longest prefix first.
+/// Zones by address: a classifier over the networks, the longest prefix first.
 struct ZoneLookup {
-    networks: Vec<(AddressMatch, ZoneId)>,
+    classifier: Classifier,
+    zones: Vec<ZoneId>,
 }
 
 impl ZoneLookup {
@@ -236,12 +239,29 @@ impl ZoneLookup {
             AddressMatch::Any => u8::MAX,
             AddressMatch::Prefix { len, .. } => 128 - len,
         });
-        ZoneLookup { networks }
+        let unlimited = Config { max_rules: usize::MAX, max_memory: usize::MAX };
+        let mut builder = Builder::new(unlimited);
+        for (network, _) in &networks {
+            builder.push(Rule { src: *network, ..Rule::ANY });
+        }
+        ZoneLookup {
+            classifier: builder.build().expect("only a limit stops a build, and there is none"),
+            zones: networks.into_iter().map(|(_, zone)| zone).collect(),
+        }
     }
 
     fn zone(&self, family: Family, address: u128) -> Option<ZoneId> {
-        let found = self.networks.iter().find(|(network, _)| network.contains(family, address));
-        found.map(|(_, zone)| *zone)
+        let key = PacketKey {
+            src: address,
+            dst: 0,
+            family,
+            protocol: 0,
+            src_port: 0,
+            dst_port: 0,
+            from_zone: ZoneId::UNKNOWN,
+            to_zone: ZoneId::UNKNOWN,
+        };
+        self.classifier.lookup(&key).map(|network| self.zones[network as usize])
     }
 }
 

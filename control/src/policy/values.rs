@@ -47,11 +47,13 @@ pub(super) fn network(text: &str) -> Result<AddressMatch, String> {
     })?;
     let found = AddressMatch::prefix(address, len).map_err(|error| error.to_string())?;
     match found {
-        AddressMatch::Prefix { value, .. } if value != to_bits(address) => Err(format!(
-            "`{}` has address bits below its prefix length; the network is `{}/{len}`",
-            shown(text),
-            from_bits(address, value)
-        )),
+        AddressMatch::Prefix { family, value, .. } if address != family.ip_addr(value) => {
+            Err(format!(
+                "`{}` has address bits below its prefix length; the network is `{}/{len}`",
+                shown(text),
+                family.ip_addr(value)
+            ))
+        }
         found => Ok(found),
     }
 }
@@ -72,22 +74,6 @@ fn plain(text: &str, address: IpAddr) -> Result<IpAddr, String> {
             None => Ok(address),
         },
         IpAddr::V4(_) => Ok(address),
-    }
-}
-
-fn to_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(a) => u128::from(a.to_bits()),
-        IpAddr::V6(a) => a.to_bits(),
-    }
-}
-
-/// `bits` as an address of the family of `like`.
-fn from_bits(like: IpAddr, bits: u128) -> IpAddr {
-    match like {
-        // The bits of an IPv4 address stand in the low 32 bits.
-        IpAddr::V4(_) => IpAddr::V4((bits as u32).into()),
-        IpAddr::V6(_) => IpAddr::V6(bits.into()),
     }
 }
 

@@ -166,13 +166,19 @@ impl FlowTable {
     /// The slot of the live flow `key`, if there is one at `now`.
     #[inline]
     pub fn find(&mut self, key: &FlowKey, now: u64) -> Option<u32> {
-        let hash = self.hasher.hash_one(key);
-        let slot = *self.index.find(hash, |&slot| self.arena[slot as usize].key == *key)?;
+        let slot = self.slot_of(key)?;
         if self.expired(slot, now) {
             self.remove(slot);
             return None;
         }
         Some(slot)
+    }
+
+    /// The slot that holds `key`, expired or not.
+    #[inline]
+    fn slot_of(&self, key: &FlowKey) -> Option<u32> {
+        let hash = self.hasher.hash_one(key);
+        self.index.find(hash, |&slot| self.arena[slot as usize].key == *key).copied()
     }
 
     /// The flow in `slot`.
@@ -216,9 +222,7 @@ impl FlowTable {
     /// this worker, and the reply will be judged by the rules.
     pub fn hear(&mut self, update: &FlowUpdate) -> Result<(), TableFull> {
         let told = Flow { home: false, ..update.flow };
-        let hash = self.hasher.hash_one(told.key);
-        let known = self.index.find(hash, |&slot| self.arena[slot as usize].key == told.key);
-        if let Some(&slot) = known {
+        if let Some(slot) = self.slot_of(&told.key) {
             let flow = &self.arena[slot as usize];
             // A sibling that opens a flow which is known here found it closed, idle for too long,
             // or not allowed any more.
@@ -226,7 +230,6 @@ impl FlowTable {
                 || flow.generation < told.generation
                 || self.expired(slot, told.last_seen);
             if update.fresh && over {
-                self.remove(slot);
                 return self.upsert(told).map(|_| ());
             }
             let flow = &mut self.arena[slot as usize];
@@ -244,9 +247,7 @@ impl FlowTable {
     }
 
     fn upsert(&mut self, flow: Flow) -> Result<u32, TableFull> {
-        let hash = self.hasher.hash_one(flow.key);
-        let known = self.index.find(hash, |&slot| self.arena[slot as usize].key == flow.key);
-        if let Some(&slot) = known {
+        if let Some(slot) = self.slot_of(&flow.key) {
             self.remove(slot);
         }
         let slot = self.free_slot(flow.last_seen).ok_or(TableFull)?;
@@ -255,6 +256,7 @@ impl FlowTable {
             None => self.arena.push(flow),
         }
         let (hasher, arena) = (&self.hasher, &self.arena);
+        let hash = hasher.hash_one(flow.key);
         self.index.insert_unique(hash, slot, |&s| hasher.hash_one(arena[s as usize].key));
         if flow.home {
             self.home += 1;

@@ -21,6 +21,7 @@ use crate::live::publish::Publisher;
 use crate::live::runner::{Request, Requests, Runner};
 use crate::live::wake::Waker;
 use crate::live::xdp::AttachedProgram;
+use crate::recent::REMEMBERED;
 use crate::table::Table;
 use crate::tally::WorkerTally;
 use crate::verdict::{DropReason, PassReason};
@@ -33,8 +34,6 @@ use std::time::Duration;
 
 /// How long control waits for a worker's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// Drops asked of one worker: all it remembers.
-const DROPS_PER_WORKER: usize = 256;
 
 /// A running gateway.
 pub struct Gateway {
@@ -273,7 +272,7 @@ impl GatewayHandle for Gateway {
         let mut records = Vec::new();
         for worker in &self.workers {
             let (answer, result) = bounded(1);
-            let room = Vec::with_capacity(DROPS_PER_WORKER.min(limit));
+            let room = Vec::with_capacity(REMEMBERED.min(limit));
             let request = Request::Drops { records: room, answer };
             records.extend(worker.ask(request, &result).into_iter().flatten());
         }

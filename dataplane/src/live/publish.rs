@@ -159,10 +159,12 @@ impl Publisher {
     pub fn published(&self) -> (Arc<Table>, Vec<RuleHits>) {
         let tables = self.lock();
         let (newest, older) = tables.newest_and_older();
-        let mut past = tables.past_hits.clone();
+        // Mostly empty: workers leave a table within microseconds.
+        let mut leaving = HashMap::new();
         for table in older {
-            add_hits(&mut past, table);
+            add_hits(&mut leaving, table);
         }
+        let of = |sums: &HashMap<Box<str>, u64>, id| sums.get(id).copied().unwrap_or(0);
         let hits = newest
             .rules()
             .iter()
@@ -170,7 +172,7 @@ impl Publisher {
             .map(|(rule, hits)| RuleHits {
                 id: rule.id.clone(),
                 action: rule.action,
-                hits: hits + past.get(&rule.id).copied().unwrap_or(0),
+                hits: hits + of(&leaving, &rule.id) + of(&tables.past_hits, &rule.id),
             })
             .collect();
         (newest.clone(), hits)
