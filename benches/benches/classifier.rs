@@ -1,26 +1,57 @@
-//! The compiled table beside the linear scan: one key at a time, in bursts, and its build.
+//! The compiled table and its peers: one key at a time, in bursts, their builds, and a swap.
 
-use benches::rulegen::{self, RuleConfig};
-use benches::trafficgen::{self, TrafficConfig, compile};
-use classifier::{Linear, Lookup, PacketKey, Rule};
+use benches::engines::{TupleSpace, compile};
+use benches::rulesets::{self, SetConfig, Structure};
+use benches::traces::{self, Pattern};
+use classifier::{Classifier, Linear, Lookup, PacketKey, Rule};
 use criterion::measurement::WallTime;
 use criterion::{
-    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
+    BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use std::hint::black_box;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
-/// Keys looked up in one iteration: the times reported are for all of them.
-const KEYS: usize = 1024;
+/// Of the linear scan, which is past comparing above that.
+const LINEAR_SIZES: [usize; 2] = [10, 1_000];
+const STRUCTURES: [Structure; 3] = [Structure::Acl1, Structure::Fw1, Structure::Ipc1];
+/// Keys looked up in one iteration: the times reported are for all of them. As many as do not fit
+/// in the first caches, so that tables are not looked up in the same few places.
+const KEYS: usize = 16 * 1024;
 /// Keys of a batch, as many as a worker's burst.
 const BURST: usize = 64;
 
-fn workload(size: usize) -> (Vec<Rule>, Vec<PacketKey>) {
-    let rules = rulegen::rules(RuleConfig { rules: size, seed: 1, source_ports: true });
-    let traffic = TrafficConfig { packets: KEYS, seed: 2, unmatched_percent: 10 };
-    let keys = trafficgen::keys(&rules, traffic);
-    (rules, keys)
+struct Workload {
+    /// `structure/size`.
+    name: String,
+    rules: Vec<Rule>,
+    keys: Vec<PacketKey>,
+}
+
+impl Workload {
+    fn new(structure: Structure, size: usize) -> Self {
+        let rules = rulesets::generate(SetConfig::new(structure, size, 1));
+        let trace = traces::generate(&rules, Pattern::Uniform, KEYS, 2);
+        let keys = trace.into_iter().map(|header| header.key).collect();
+        let name = format!("{structure:?}/{size}").to_lowercase();
+        Workload { name, rules, keys }
+    }
+
+    fn compiled(&self) -> Classifier {
+        compile(self.rules.clone()).expect("generated rules can be compiled")
+    }
+
+    fn tuple_space(&self) -> TupleSpace {
+        TupleSpace::new(&self.rules).expect("these structures name the five-tuple alone")
+    }
+}
+
+fn workloads(sizes: &[usize]) -> impl Iterator<Item = Workload> {
+    let of_structure = |structure| sizes.iter().map(move |size| Workload::new(structure, *size));
+    STRUCTURES.into_iter().flat_map(of_structure)
 }
 
 fn lookup_each(table: &impl Lookup, keys: &[PacketKey]) {
@@ -47,29 +78,31 @@ fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, Wal
 }
 
 fn lookups(criterion: &mut Criterion) {
-    let workloads = SIZES.map(|size| (size, workload(size)));
     let mut lookup = group(criterion, "lookup");
     lookup.throughput(Throughput::Elements(KEYS as u64));
-    for (size, (rules, keys)) in &workloads {
-        let (compiled, linear) = (compile(rules), Linear::new(&rules[..]));
-        lookup.bench_function(BenchmarkId::new("compiled", size), |bencher| {
-            bencher.iter(|| lookup_each(&compiled, keys));
+    for workload in workloads(&SIZES) {
+        let (compiled, tuple) = (workload.compiled(), workload.tuple_space());
+        lookup.bench_function(BenchmarkId::new("compiled", &workload.name), |bencher| {
+            bencher.iter(|| lookup_each(&compiled, &workload.keys));
         });
-        lookup.bench_function(BenchmarkId::new("linear", size), |bencher| {
-            bencher.iter(|| lookup_each(&linear, keys));
+        lookup.bench_function(BenchmarkId::new("tuple", &workload.name), |bencher| {
+            bencher.iter(|| lookup_each(&tuple, &workload.keys));
+        });
+    }
+    for workload in workloads(&LINEAR_SIZES) {
+        let linear = Linear::new(&workload.rules[..]);
+        lookup.bench_function(BenchmarkId::new("linear", &workload.name), |bencher| {
+            bencher.iter(|| lookup_each(&linear, &workload.keys));
         });
     }
     lookup.finish();
 
     let mut batch = group(criterion, "batch");
     batch.throughput(Throughput::Elements(KEYS as u64));
-    for (size, (rules, keys)) in &workloads {
-        let (compiled, linear) = (compile(rules), Linear::new(&rules[..]));
-        batch.bench_function(BenchmarkId::new("compiled", size), |bencher| {
-            bencher.iter(|| lookup_batches(&compiled, keys));
-        });
-        batch.bench_function(BenchmarkId::new("linear", size), |bencher| {
-            bencher.iter(|| lookup_batches(&linear, keys));
+    for workload in workloads(&SIZES) {
+        let compiled = workload.compiled();
+        batch.bench_function(BenchmarkId::new("compiled", &workload.name), |bencher| {
+            bencher.iter(|| lookup_batches(&compiled, &workload.keys));
         });
     }
     batch.finish();
@@ -77,15 +110,91 @@ fn lookups(criterion: &mut Criterion) {
 
 fn build(criterion: &mut Criterion) {
     let mut build = group(criterion, "build");
-    for size in SIZES {
-        let (rules, _) = workload(size);
-        build.throughput(Throughput::Elements(size as u64));
-        build.bench_function(BenchmarkId::new("compiled", size), |bencher| {
-            bencher.iter(|| compile(black_box(&rules)));
+    for workload in workloads(&SIZES) {
+        build.throughput(Throughput::Elements(workload.rules.len() as u64));
+        build.bench_function(BenchmarkId::new("compiled", &workload.name), |bencher| {
+            let rules = || workload.rules.clone();
+            bencher.iter_batched(rules, compile, BatchSize::LargeInput);
+        });
+        build.bench_function(BenchmarkId::new("tuple", &workload.name), |bencher| {
+            bencher.iter(|| workload.tuple_space());
         });
     }
     build.finish();
 }
 
-criterion_group!(benches, lookups, build);
+/// What a worker and its publisher share, as in the gateway: a mailbox, and one number that the
+/// worker looks at once a burst.
+struct Handover {
+    mailbox: Mutex<Option<Arc<Classifier>>>,
+    published: AtomicU64,
+    taken: AtomicU64,
+}
+
+/// The generation that tells the worker to end.
+const END: u64 = u64::MAX;
+
+impl Handover {
+    /// Judges bursts, over and over, by the newest table.
+    fn work(&self, mut table: Arc<Classifier>, keys: &[PacketKey]) {
+        let mut generation = 0;
+        for burst in keys.chunks(BURST).cycle() {
+            let published = self.published.load(Ordering::Acquire);
+            if published == END {
+                return;
+            }
+            if published != generation {
+                let newer = self.mailbox.lock().expect("nobody panics with it").take();
+                table = newer.expect("a table is in the mailbox before it is published");
+                generation = published;
+                self.taken.store(generation, Ordering::Release);
+            }
+            lookup_batches(&*table, burst);
+        }
+    }
+
+    /// Hands a table to the worker, which needs a core of its own; the time until the worker judges by it and has let go of the
+    /// one before.
+    fn publish(&self, table: Arc<Classifier>, generation: u64) -> Duration {
+        let start = Instant::now();
+        *self.mailbox.lock().expect("nobody panics with it") = Some(table);
+        self.published.store(generation, Ordering::Release);
+        while self.taken.load(Ordering::Acquire) != generation {
+            thread::yield_now();
+        }
+        start.elapsed()
+    }
+}
+
+fn swap(criterion: &mut Criterion) {
+    let mut swap = group(criterion, "swap");
+    for size in SIZES {
+        let workload = Workload::new(Structure::Acl1, size);
+        let tables = [0, 1].map(|_| Arc::new(workload.compiled()));
+        let handover = Handover {
+            mailbox: Mutex::new(None),
+            published: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| handover.work(tables[0].clone(), &workload.keys));
+            let mut generation = 0;
+            swap.bench_function(BenchmarkId::new("compiled", &workload.name), |bencher| {
+                bencher.iter_custom(|swaps| {
+                    (0..swaps)
+                        .map(|_| {
+                            generation += 1;
+                            let table = tables[generation as usize % 2].clone();
+                            handover.publish(table, generation)
+                        })
+                        .sum()
+                });
+            });
+            handover.published.store(END, Ordering::Release);
+        });
+    }
+    swap.finish();
+}
+
+criterion_group!(benches, lookups, build, swap);
 criterion_main!(benches);

@@ -2,11 +2,18 @@
 //!
 //! Everything is made from a seed: the same seed gives the same rules, keys, frames and files.
 
+pub mod classbench;
+pub mod draw;
+pub mod engines;
 pub mod machine;
+pub mod measure;
 pub mod probe;
 pub mod rulegen;
+pub mod rulesets;
+pub mod search;
 pub mod sides;
 pub mod stats;
+pub mod traces;
 pub mod trafficgen;
 #[cfg(feature = "wire")]
 pub mod wire;

@@ -45,12 +45,12 @@ pub fn key(flow: u16) -> PacketKey {
     PacketKey {
         src: SOURCE.to_bits().into(),
         dst: TARGET.to_bits().into(),
-        family: Family::V4,
         protocol: UDP,
         src_port: FIRST_PORT + flow,
         dst_port: TARGET_PORT,
         from_zone: LEFT,
         to_zone: RIGHT,
+        ..PacketKey::empty(Family::V4)
     }
 }
 
@@ -80,7 +80,7 @@ pub fn policy(count: usize, zones: [&str; 2]) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trafficgen::compile;
+    use crate::engines::compile;
     use classifier::Lookup;
     use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 
@@ -122,7 +122,7 @@ mod tests {
         for count in [1, 2, 10, 1000, 10_000] {
             let rules = rules(count);
             assert_eq!(rules.len(), count);
-            let table = compile(&rules);
+            let table = compile(rules).unwrap();
             for flow in [0, 1, 63, MAX_FLOWS - 1] {
                 assert_eq!(table.lookup(&key(flow)), Some(count as u32 - 1), "{count} rules");
             }

@@ -34,9 +34,10 @@ pub fn network_bits(zone: ZoneId, family: Family) -> u128 {
     Family::split(network(zone, family).0).1
 }
 
-/// The zone whose network holds `addresses`; `None` for any address or a prefix in neither.
-pub fn zone_of(addresses: AddressMatch) -> Option<ZoneId> {
-    let AddressMatch::Prefix { family, value, .. } = addresses else { return None };
+/// The zone whose network holds `addresses`; `None` for anything but a
+/// prefix in one of them.
+pub fn zone_of(addresses: &AddressMatch) -> Option<ZoneId> {
+    let AddressMatch::Prefix { family, value, .. } = *addresses else { return None };
     [LEFT, RIGHT].into_iter().find(|&zone| {
         let (addr, len) = network(zone, family);
         AddressMatch::prefix(addr, len).is_ok_and(|network| network.contains(family, value))

@@ -29,9 +29,30 @@ impl Spread {
     }
 }
 
+/// The figure that `percent` in a hundred do not pass (nearest rank), of figures in any order;
+/// `None` if there are none.
+///
+/// # Panics
+/// If `percent` is not from 1 to 100.
+pub fn percentile(figures: &[f64], percent: usize) -> Option<f64> {
+    assert!((1..=100).contains(&percent));
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get((sorted.len() * percent).div_ceil(100).checked_sub(1)?).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentile_is_the_figure_of_its_nearest_rank() {
+        let figures: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+        assert_eq!(percentile(&figures, 99), Some(198.0));
+        assert_eq!(percentile(&figures, 100), Some(200.0));
+        assert_eq!(percentile(&[3.0], 1), Some(3.0));
+        assert_eq!(percentile(&[], 50), None);
+    }
 
     #[test]
     fn the_median_is_the_middle_figure_whatever_the_order() {

@@ -1,16 +1,18 @@
 //! Packets for a rule set: keys drawn uniformly over its rules, and frames that carry them.
 
+use crate::draw::{self, family_of};
+use crate::engines::compile;
 use crate::rulegen::{ICMP, ICMPV6, TCP, UDP};
 use crate::sides::{LEFT, network, network_bits, opposite, zone_of};
-use classifier::{
-    AddressMatch, Builder, Classifier, Config, Family, Lookup, PacketKey, PortRange, Rule, ZoneId,
-    prefix_mask,
-};
+use classifier::{AddressMatch, Classifier, Family, Lookup, PacketKey, PortRange, Rule, ZoneId};
 use etherparse::{IpNumber, PacketBuilder};
 use fastrand::Rng;
 
 /// Bytes of the shortest frame made, FCS not included.
 pub const MIN_FRAME: usize = 64;
+
+/// The SYN flag of TCP, as keys carry it (RFC 9293, section 3.1).
+const SYN: u16 = 0x02;
 
 /// What to generate.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +30,12 @@ pub struct TrafficConfig {
 ///
 /// Where the rules leave nothing unmatched, as an empty set leaves nothing matched, all keys are
 /// of the other kind.
+///
+/// # Panics
+/// If the rules cannot be compiled.
 pub fn keys(rules: &[Rule], config: TrafficConfig) -> Vec<PacketKey> {
     let mut rng = Rng::with_seed(config.seed);
-    let table = compile(rules);
+    let table = compile(rules.to_vec()).expect("generated rules can be compiled");
     (0..config.packets)
         .map(|_| {
             let unmatched = rules.is_empty() || rng.u8(..100) < config.unmatched_percent;
@@ -42,22 +47,10 @@ pub fn keys(rules: &[Rule], config: TrafficConfig) -> Vec<PacketKey> {
         .collect()
 }
 
-/// Compiles `rules` without limits.
-///
-/// # Panics
-/// Never for fewer rules than there are indices.
-pub fn compile(rules: &[Rule]) -> Classifier {
-    let mut builder = Builder::new(Config { max_rules: usize::MAX, max_memory: usize::MAX });
-    for rule in rules {
-        builder.push(*rule);
-    }
-    builder.build().expect("there is no limit to pass")
-}
-
 /// A key that `rule` matches.
 fn matched_key(rule: &Rule, rng: &mut Rng) -> PacketKey {
     let family =
-        [rule.src, rule.dst].into_iter().find_map(family_of).unwrap_or(match rule.protocol {
+        [&rule.src, &rule.dst].into_iter().find_map(family_of).unwrap_or(match rule.protocol {
             Some(ICMP) => Family::V4,
             Some(ICMPV6) => Family::V6,
             _ if rng.u8(..100) < 25 => Family::V6,
@@ -65,8 +58,8 @@ fn matched_key(rule: &Rule, rng: &mut Rng) -> PacketKey {
         });
     let from_zone = rule
         .from_zone
-        .or(zone_of(rule.src))
-        .or(rule.to_zone.or(zone_of(rule.dst)).map(opposite))
+        .or(zone_of(&rule.src))
+        .or(rule.to_zone.or(zone_of(&rule.dst)).map(opposite))
         .unwrap_or(LEFT);
     let to_zone = rule.to_zone.unwrap_or(opposite(from_zone));
     let protocol = rule.protocol.unwrap_or(TCP);
@@ -75,14 +68,15 @@ fn matched_key(rule: &Rule, rng: &mut Rng) -> PacketKey {
         _ => (port(rule.src_ports, rng), port(rule.dst_ports, rng)),
     };
     PacketKey {
-        src: address(rule.src, from_zone, family, rng),
-        dst: address(rule.dst, to_zone, family, rng),
-        family,
+        src: address(&rule.src, from_zone, family, rng),
+        dst: address(&rule.dst, to_zone, family, rng),
         protocol,
         src_port,
         dst_port,
         from_zone,
         to_zone,
+        tcp_flags: if protocol == TCP { SYN } else { 0 },
+        ..PacketKey::empty(family)
     }
 }
 
@@ -95,38 +89,31 @@ fn unmatched_key(table: &Classifier, rng: &mut Rng) -> Option<PacketKey> {
         let to_zone = opposite(from_zone);
         let mut last_quarter = |zone| {
             let host_bits = family.bits() - network(zone, family).1;
-            address(AddressMatch::Any, zone, family, rng) | 0b11 << (host_bits - 2)
+            address(&AddressMatch::Any, zone, family, rng) | 0b11 << (host_bits - 2)
         };
         let (src, dst) = (last_quarter(from_zone), last_quarter(to_zone));
+        let protocol = if rng.bool() { TCP } else { UDP };
         PacketKey {
             src,
             dst,
-            family,
-            protocol: if rng.bool() { TCP } else { UDP },
+            protocol,
             src_port: rng.u16(1024..),
             dst_port: rng.u16(1..),
             from_zone,
             to_zone,
+            tcp_flags: if protocol == TCP { SYN } else { 0 },
+            ..PacketKey::empty(family)
         }
     };
     (0..1000).map(candidate).find(|key| table.lookup(key).is_none())
 }
 
-fn family_of(addresses: AddressMatch) -> Option<Family> {
-    match addresses {
-        AddressMatch::Any => None,
-        AddressMatch::Prefix { family, .. } => Some(family),
-    }
-}
-
 /// An address of `addresses`; of the network of `zone` where they are any.
-fn address(addresses: AddressMatch, zone: ZoneId, family: Family, rng: &mut Rng) -> u128 {
-    let (value, len) = match addresses {
-        AddressMatch::Prefix { value, len, .. } => (value, len),
-        AddressMatch::Any => (network_bits(zone, family), network(zone, family).1),
-    };
-    let all = prefix_mask(family, family.bits());
-    value | (rng.u128(..) & all & !prefix_mask(family, len))
+fn address(addresses: &AddressMatch, zone: ZoneId, family: Family, rng: &mut Rng) -> u128 {
+    let (base, len) = (network_bits(zone, family), network(zone, family).1);
+    let network = AddressMatch::Prefix { family, value: base, len };
+    let addresses = if *addresses == AddressMatch::Any { &network } else { addresses };
+    draw::address(addresses, family, rng).expect("the family is that of the rule's addresses")
 }
 
 /// A port of the range. Of every port, an ephemeral one.
@@ -228,22 +215,27 @@ mod tests {
             }
             NetSlice::Arp(_) => panic!("ARP"),
         };
-        let (src_port, dst_port) = match packet.transport.unwrap() {
+        let (src_port, dst_port) = match packet.transport.as_ref().unwrap() {
             TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port()),
             TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port()),
             TransportSlice::Icmpv4(icmp) => (icmp.type_u8().into(), icmp.code_u8().into()),
             TransportSlice::Icmpv6(icmp) => (icmp.type_u8().into(), icmp.code_u8().into()),
             other => panic!("{other:?}"),
         };
+        let tcp_flags = match packet.transport.unwrap() {
+            TransportSlice::Tcp(tcp) if tcp.syn() => SYN,
+            _ => 0,
+        };
         PacketKey {
             src,
             dst,
-            family,
             protocol: protocol.0,
             src_port,
             dst_port,
             from_zone: zone(ethernet.source()),
             to_zone: zone(ethernet.destination()),
+            tcp_flags,
+            ..PacketKey::empty(family)
         }
     }
 
@@ -302,7 +294,7 @@ mod tests {
         for key in keys(&rules(1000), traffic(2000, 1, 20)) {
             let side = |addr| {
                 let addr = key.family.ip_addr(addr);
-                zone_of(AddressMatch::host(addr))
+                zone_of(&AddressMatch::host(addr))
             };
             assert_eq!((side(key.src), side(key.dst)), (Some(key.from_zone), Some(key.to_zone)));
         }

@@ -65,6 +65,9 @@ fn io_error(error: PcapError) -> io::Error {
 /// `allow` says which allow, `zones` how [`LEFT`] and [`RIGHT`] are called.
 ///
 /// Of the rules' source ports only ICMP types are told: the policy language has no source ports.
+///
+/// # Panics
+/// If a rule names addresses by range or set: generated rules name prefixes.
 pub fn policy(rules: &[Rule], allow: &[bool], zones: [&str; 2]) -> String {
     let zone_name = |zone: ZoneId| if zone == LEFT { zones[0] } else { zones[1] };
     let mut hosts = Names::new("h");
@@ -72,15 +75,16 @@ pub fn policy(rules: &[Rule], allow: &[bool], zones: [&str; 2]) -> String {
     let mut services = Names::new("s");
     let mut body = String::new();
     for ((rule, allow), number) in rules.iter().zip(allow).zip(1..) {
-        let mut side = |zone: Option<ZoneId>, addresses| match addresses {
+        let mut side = |zone: Option<ZoneId>, addresses: &AddressMatch| match *addresses {
             AddressMatch::Any => zone.map_or("any", zone_name).to_owned(),
             AddressMatch::Prefix { family, value, len } if len == family.bits() => {
                 hosts.of((zone, family, value))
             }
             AddressMatch::Prefix { family, value, len } => networks.of((zone, family, value, len)),
+            _ => panic!("rule {number} has {addresses:?}; a workload's rules have prefixes"),
         };
-        let from = side(rule.from_zone, rule.src);
-        let to = side(rule.to_zone, rule.dst);
+        let from = side(rule.from_zone, &rule.src);
+        let to = side(rule.to_zone, &rule.dst);
         let service = match rule.protocol {
             None => "any".to_owned(),
             Some(protocol) => services.of(service(protocol, rule)),

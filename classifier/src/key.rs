@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A zone's index in the policy. Small and dense; [`ZoneId::UNKNOWN`] is never the zone of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
 pub struct ZoneId(pub u16);
 
 impl ZoneId {
@@ -47,28 +48,67 @@ impl Family {
     }
 }
 
-/// The fields of one packet that rules can look at. 40 bytes of facts, all host order.
+/// The fields of one packet that rules can look at. Host order.
 ///
-/// Protocols without ports carry zero in both. ICMP and ICMPv6 carry their type in `src_port` and
+/// A field that a packet does not have is zero. ICMP and ICMPv6 carry their type in `src_port` and
 /// their code in `dst_port`, so that one port comparison serves both.
+///
+/// Exactly one cache line; the order of the fields is that in which tables pack them into words, so
+/// that packing is a few loads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C, align(64))]
 pub struct PacketKey {
     /// Source address, in the low [`Family::bits`] bits.
     pub src: u128,
     /// Destination address, in the low [`Family::bits`] bits.
     pub dst: u128,
-    /// Family of both addresses.
-    pub family: Family,
+    /// Flag bits of the TCP header, FIN lowest (RFC 9293, section 3.1).
+    pub tcp_flags: u16,
+    /// Differentiated services code point, 6 bits (RFC 2474).
+    pub dscp: u8,
     /// IP protocol number: of the last header of an IPv6 chain.
     pub protocol: u8,
-    /// Source port, or ICMP type.
-    pub src_port: u16,
     /// Destination port, or ICMP code.
     pub dst_port: u16,
-    /// The zone the packet came from.
-    pub from_zone: ZoneId,
-    /// The zone it is going to.
+    /// Source port, or ICMP type.
+    pub src_port: u16,
+    /// The label set of the destination.
+    pub dst_identity: u16,
+    /// The label set of the source; see [`IdentityRange`](crate::IdentityRange).
+    pub src_identity: u16,
+    /// The zone the packet is going to.
     pub to_zone: ZoneId,
+    /// The zone it came from.
+    pub from_zone: ZoneId,
+    /// VLAN identifier of the outer tag, 1 to 4094; 0 for none (IEEE 802.1Q: a priority tag names
+    /// no VLAN).
+    pub vlan: u16,
+    /// Whether the packet is a fragment.
+    pub fragment: bool,
+    /// Family of both addresses.
+    pub family: Family,
+}
+
+impl PacketKey {
+    /// A key with every field zero and no known zone, to fill in.
+    pub const fn empty(family: Family) -> Self {
+        PacketKey {
+            src: 0,
+            dst: 0,
+            family,
+            protocol: 0,
+            src_port: 0,
+            dst_port: 0,
+            from_zone: ZoneId::UNKNOWN,
+            to_zone: ZoneId::UNKNOWN,
+            vlan: 0,
+            tcp_flags: 0,
+            dscp: 0,
+            fragment: false,
+            src_identity: 0,
+            dst_identity: 0,
+        }
+    }
 }
 
 #[cfg(test)]

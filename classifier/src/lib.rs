@@ -4,18 +4,40 @@
 //! answers which rule, the first in order, matches a [`PacketKey`].
 //! [`Linear`] is the reference: every engine answers as it does, on every key.
 
+mod address;
+mod audit;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod block;
 mod build;
-mod fields;
+mod burst;
+mod cell;
+mod classifier;
+mod entry;
+mod isa;
 mod key;
 mod linear;
+mod patch;
+mod plan;
+mod roots;
 mod rule;
-mod tuple_space;
+mod split;
+mod table;
+mod tree;
+mod update;
+mod words;
 
+pub use address::{AddressMatch, AddressSet, PrefixError, prefix_mask};
+pub use audit::{Audit, Finding, FindingKind, audit};
 pub use build::{BuildError, Builder, Config};
+pub use classifier::Classifier;
+pub use isa::Simd;
 pub use key::{Family, PacketKey, ZoneId};
 pub use linear::Linear;
-pub use rule::{AddressMatch, PortRange, PrefixError, Rule, RuleIndex, prefix_mask};
-pub use tuple_space::Classifier;
+pub use rule::{FlagsMatch, IdentityRange, PortRange, Range16, Rule, RuleIndex};
+pub use update::{Applied, Edit, EditError, Updater};
 
 /// Highest-priority match over a fixed list of rules.
 pub trait Lookup {
@@ -35,6 +57,6 @@ pub trait Lookup {
     /// Bytes held by the table.
     fn memory_usage(&self) -> usize;
 
-    /// The largest number of steps (hash probes plus rules compared) that any key can cost.
+    /// The largest number of cache lines that looking up any key can touch.
     fn worst_case(&self) -> usize;
 }

@@ -1,6 +1,6 @@
 //! The examples are right, and do what they say.
 
-use classifier::{Family, PacketKey, ZoneId};
+use classifier::{Family, PacketKey};
 use control::config::Config;
 use control::policy::{Policy, ZoneMap, compile};
 use dataplane::{Action, Forward, Table};
@@ -51,12 +51,12 @@ impl Compiled {
         let key = PacketKey {
             src,
             dst,
-            family,
             protocol,
             src_port: ports.0,
             dst_port: ports.1,
             from_zone: zone(from),
             to_zone: zone(to),
+            ..PacketKey::empty(family)
         };
         let (rule, action) = self.table.judge(&key)?;
         Some((&*self.table.rules()[rule as usize].id, action))
@@ -193,15 +193,6 @@ fn allow_all_allows_and_deny_all_denies() {
         }
     }
     // Replay may not know a packet's zone.
-    let key = PacketKey {
-        src: 0,
-        dst: 0,
-        family: Family::V4,
-        protocol: TCP,
-        src_port: 0,
-        dst_port: 0,
-        from_zone: ZoneId::UNKNOWN,
-        to_zone: ZoneId::UNKNOWN,
-    };
+    let key = PacketKey { protocol: TCP, ..PacketKey::empty(Family::V4) };
     assert!(allow.table.judge(&key).is_some());
 }

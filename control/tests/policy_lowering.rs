@@ -379,12 +379,12 @@ fn key(packet: &Packet, zones: &[ZoneId]) -> PacketKey {
     PacketKey {
         src: bits(packet.src),
         dst: bits(packet.dst),
-        family: if packet.src.is_ipv4() { Family::V4 } else { Family::V6 },
         protocol: packet.protocol,
         src_port: packet.fields.0,
         dst_port: packet.fields.1,
         from_zone: zone(packet.from),
         to_zone: zone(packet.to),
+        ..PacketKey::empty(if packet.src.is_ipv4() { Family::V4 } else { Family::V6 })
     }
 }
 

@@ -21,7 +21,7 @@ const PROGRESS_BURSTS: u32 = 4096;
 /// Which zone a packet of a capture comes from and goes to.
 #[derive(Clone, Debug, Default)]
 pub struct SideMap {
-    /// Addresses and the zone they are in; the longest prefix counts.
+    /// Addresses and the zone they are in; the longest prefix counts, of ranges the shortest.
     pub networks: Vec<(AddressMatch, ZoneId)>,
     /// Zone that every packet of a capture file comes from, by file number.
     pub files: Vec<Option<ZoneId>>,
@@ -226,7 +226,7 @@ fn other_of(pair: [ZoneId; 2], zone: ZoneId) -> Option<ZoneId> {
     }
 }
 
-/// Zones by address: a classifier over the networks, the longest prefix first.
+/// Zones by address: a classifier over the networks, the narrowest first.
 struct ZoneLookup {
     classifier: Classifier,
     zones: Vec<ZoneId>,
@@ -235,14 +235,11 @@ struct ZoneLookup {
 impl ZoneLookup {
     fn new(networks: &[(AddressMatch, ZoneId)]) -> Self {
         let mut networks = networks.to_vec();
-        networks.sort_by_key(|(network, _)| match network {
-            AddressMatch::Any => u8::MAX,
-            AddressMatch::Prefix { len, .. } => 128 - len,
-        });
+        networks.sort_by_key(|(network, _)| free_bits(network));
         let unlimited = Config { max_rules: usize::MAX, max_memory: usize::MAX };
         let mut builder = Builder::new(unlimited);
         for (network, _) in &networks {
-            builder.push(Rule { src: *network, ..Rule::ANY });
+            builder.push(Rule { src: network.clone(), ..Rule::ANY });
         }
         ZoneLookup {
             classifier: builder.build().expect("only a limit stops a build, and there is none"),
@@ -251,18 +248,19 @@ impl ZoneLookup {
     }
 
     fn zone(&self, family: Family, address: u128) -> Option<ZoneId> {
-        let key = PacketKey {
-            src: address,
-            dst: 0,
-            family,
-            protocol: 0,
-            src_port: 0,
-            dst_port: 0,
-            from_zone: ZoneId::UNKNOWN,
-            to_zone: ZoneId::UNKNOWN,
-        };
+        let key = PacketKey { src: address, ..PacketKey::empty(family) };
         self.classifier.lookup(&key).map(|network| self.zones[network as usize])
     }
+}
+
+/// The bits in which the addresses of the widest part of `network` differ: for a prefix, those below
+/// it. Addresses of both families come after all others.
+fn free_bits(network: &AddressMatch) -> u32 {
+    if *network == AddressMatch::Any {
+        return u32::MAX;
+    }
+    let ranges = [Family::V4, Family::V6].into_iter().flat_map(|family| network.ranges(family));
+    ranges.map(|(low, high)| u128::BITS - (high - low).leading_zeros()).max().unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ pub(crate) fn frame(src: &str, dst: &str, protocol: u8, payload: &[u8]) -> Vec<u
 pub(crate) fn table(generation: u64, rules: &[(&str, Rule, Action)], workers: usize) -> Table {
     let mut builder = Builder::new(Config::default());
     for (_, rule, _) in rules {
-        builder.push(*rule);
+        builder.push(rule.clone());
     }
     let classifier = builder.build().expect("a test has few rules");
     let entries = (0..rules.len() as u32).collect();

@@ -26,7 +26,6 @@ pub struct Lowered {
 }
 
 /// One alternative of a rule's end.
-#[derive(Clone, Copy)]
 struct Side {
     zone: Option<ZoneId>,
     address: AddressMatch,
@@ -79,7 +78,8 @@ impl Policy {
                 End::Group(group) => {
                     let group = &self.groups[group];
                     let zone = group.zone.map(|zone| ids[zone]);
-                    sides.extend(group.addresses.iter().map(|&address| Side { zone, address }));
+                    let addresses = group.addresses.iter().cloned();
+                    sides.extend(addresses.map(|address| Side { zone, address }));
                 }
             }
         }
@@ -198,7 +198,8 @@ impl Families {
 fn family_in(address: &AddressMatch) -> Option<Family> {
     match address {
         AddressMatch::Any => None,
-        AddressMatch::Prefix { family, .. } => Some(*family),
+        AddressMatch::Prefix { family, .. } | AddressMatch::Range { family, .. } => Some(*family),
+        AddressMatch::Set(_) => unreachable!("a policy's addresses are listed one by one"),
     }
 }
 
@@ -210,21 +211,22 @@ fn combine(from: &Side, to: &Side, service: &Element) -> Option<classifier::Rule
     if known.any(|other| Some(other) != family) {
         return None;
     }
-    let src = match (family, from.address, to.address) {
+    let src = match (family, &from.address, &to.address) {
         // The addresses leave the family open and the service does not: the source says it.
         (Some(family), AddressMatch::Any, AddressMatch::Any) => {
             AddressMatch::Prefix { family, value: 0, len: 0 }
         }
-        (_, address, _) => address,
+        (_, address, _) => address.clone(),
     };
     Some(classifier::Rule {
         from_zone: from.zone,
         to_zone: to.zone,
         src,
-        dst: to.address,
+        dst: to.address.clone(),
         protocol: service.protocol,
         src_ports: service.src_ports,
         dst_ports: service.dst_ports,
+        ..classifier::Rule::ANY
     })
 }
 

@@ -95,9 +95,12 @@ impl Policy {
     /// Addresses whose zone the policy tells: the zones' own networks, then hosts and networks that
     /// name a zone.
     pub fn located(&self) -> impl Iterator<Item = (AddressMatch, &Zone)> {
-        let own = self.zones.iter().flat_map(|zone| zone.networks.iter().map(move |n| (*n, zone)));
+        let own =
+            self.zones.iter().flat_map(|zone| zone.networks.iter().map(move |n| (n.clone(), zone)));
         let named = self.groups.iter().filter_map(|group| Some((group, &self.zones[group.zone?])));
-        own.chain(named.flat_map(|(group, zone)| group.addresses.iter().map(move |a| (*a, zone))))
+        own.chain(
+            named.flat_map(|(group, zone)| group.addresses.iter().map(move |a| (a.clone(), zone))),
+        )
     }
 
     /// The zone's number where zones are numbered in the order of the file, as

@@ -135,7 +135,7 @@ impl Resolver<'_> {
             let listed = zone.and_then(|zone| zone.networks);
             for text in listed.iter().flat_map(|list| &list.value) {
                 let Some(network) = self.value(text, values::network) else { continue };
-                let owner = *owners.entry(network).or_insert(zones.len());
+                let owner = *owners.entry(network.clone()).or_insert(zones.len());
                 // An address on two sides would leave replay to guess.
                 if let Some(other) = zones.get(owner) {
                     let message = format!("zone `{}` has `{}` already", other.name, text.value);

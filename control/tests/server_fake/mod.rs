@@ -313,11 +313,11 @@ pub fn key(protocol: u8, src_port: u16, dst_port: u16) -> PacketKey {
     PacketKey {
         src: 0x0a4d_010a,
         dst: 0x0a4d_0114,
-        family: Family::V4,
         protocol,
         src_port,
         dst_port,
         from_zone: ZoneId(0),
         to_zone: ZoneId(1),
+        ..PacketKey::empty(Family::V4)
     }
 }

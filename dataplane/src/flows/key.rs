@@ -120,12 +120,12 @@ impl FlowKey {
         PacketKey {
             src: source.0,
             dst: target.0,
-            family: self.family,
             protocol: self.protocol,
             src_port,
             dst_port,
             from_zone,
             to_zone,
+            ..PacketKey::empty(self.family)
         }
     }
 }
@@ -140,11 +140,11 @@ pub(crate) fn packet_key(packet: &IpPacket, hop: Hop) -> PacketKey {
     PacketKey {
         src: packet.src,
         dst: packet.dst,
-        family: packet.family,
         protocol: packet.protocol,
         src_port: packet.src_port,
         dst_port: packet.dst_port,
         from_zone: hop.from_zone,
         to_zone: hop.to_zone,
+        ..PacketKey::empty(packet.family)
     }
 }

@@ -98,12 +98,16 @@ fn addresses_tell_the_sides() {
 fn the_longest_prefix_tells_the_zone_whatever_the_order() {
     let office = [("office", zones(OFFICE, SERVERS), Action::Allow)];
     let capture = capture(&[&[there(SYN), frame("10.0.0.2", SERVER, 6, &tcp(1, 80, SYN))]]);
-    let mut sides = by_address();
-    sides.networks.push((AddressMatch::Any, SERVERS));
-    sides.networks.push(network(CLIENT, 32, OFFICE));
-    for _ in 0..2 {
-        assert_eq!(forwarded(&capture, &sides, &office), [true, false]);
-        sides.networks.reverse();
+    let (family, client) = Family::split(CLIENT.parse().expect("an address"));
+    let range = AddressMatch::Range { family, low: client - 1, high: client };
+    for narrow in [network(CLIENT, 32, OFFICE), (range, OFFICE)] {
+        let mut sides = by_address();
+        sides.networks.push((AddressMatch::Any, SERVERS));
+        sides.networks.push(narrow);
+        for _ in 0..2 {
+            assert_eq!(forwarded(&capture, &sides, &office), [true, false]);
+            sides.networks.reverse();
+        }
     }
 }
 
@@ -147,7 +151,7 @@ fn traffic_within_a_zone_has_two_directions() {
     let within = [("within", zones(CLIENTS, CLIENTS), Action::Allow)];
     let deny = [
         ("no-answers", Rule { src_ports: PortRange::one(53), ..Rule::ANY }, Action::Deny),
-        within[0],
+        within[0].clone(),
     ];
     let pair = |one, other| {
         [frame(one, other, 17, &udp(1000, 53, &[])), frame(other, one, 17, &udp(53, 1000, &[]))]

@@ -168,7 +168,7 @@ fn a_rule_that_denies_and_no_rule_at_all_are_different_reasons() {
         dst: AddressMatch::host("10.0.1.2".parse().expect("an address")),
         ..towards_servers(6, 80)
     };
-    let mut lab = Lab::new(&[("not-that", deny, Action::Deny), web_only()[0]]);
+    let mut lab = Lab::new(&[("not-that", deny, Action::Deny), web_only()[0].clone()]);
     let to = |dst: &str, port| frame(CLIENT, dst, 6, &tcp(1000, port, SYN));
     assert_eq!(lab.send(LEFT, to("10.0.1.2", 80)), Outcome::Drop(D::PolicyDeny));
     assert_eq!(lab.send(LEFT, to("10.0.1.2", 81)), DEFAULT);
@@ -222,7 +222,7 @@ fn a_flow_that_a_new_table_allows_moves_to_its_rule() {
     assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
     let old = lab.table.clone();
     let other = ("other", towards_servers(17, 53), Action::Allow);
-    lab.take(2, &[other, other, web_only()[0]]);
+    lab.take(2, &[other.clone(), other, web_only()[0].clone()]);
     assert_eq!(lab.send(RIGHT, tcp_to_client(SYN | ACK)), BY_FLOW);
     assert_eq!(lab.send(LEFT, tcp_to_server(ACK)), BY_FLOW);
     assert_eq!((old.hits(), lab.table.hits()), (vec![1], vec![0, 0, 2]));

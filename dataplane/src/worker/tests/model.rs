@@ -59,7 +59,16 @@ impl Packet {
         };
         let (from_zone, to_zone) =
             if self.port == LEFT { (CLIENTS, SERVERS) } else { (SERVERS, CLIENTS) };
-        PacketKey { src, dst, family: Family::V4, protocol, src_port, dst_port, from_zone, to_zone }
+        PacketKey {
+            src,
+            dst,
+            protocol,
+            src_port,
+            dst_port,
+            from_zone,
+            to_zone,
+            ..PacketKey::empty(Family::V4)
+        }
     }
 
     /// The packet without what differs within one direction of a flow.
@@ -124,7 +133,8 @@ impl Model {
     }
 
     fn judge(&self, key: &PacketKey) -> Option<(usize, Action)> {
-        let linear = Linear::new(self.rules.iter().map(|(_, rule, _)| *rule).collect::<Vec<_>>());
+        let linear =
+            Linear::new(self.rules.iter().map(|(_, rule, _)| rule.clone()).collect::<Vec<_>>());
         linear.lookup(key).map(|rule| (rule as usize, self.rules[rule as usize].2))
     }
 

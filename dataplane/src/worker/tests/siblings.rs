@@ -89,10 +89,10 @@ fn a_flow_judged_by_a_newer_table_passes_here_by_the_older_one_and_is_not_forgot
     let filler = ("filler", towards_servers(17, 1), Action::Allow);
     let mut labs = family(2, &[], 16);
     // The first worker has taken the newer table, in which the rule stands second.
-    labs[0].take(2, &[filler, web_only()[0]]);
+    labs[0].take(2, &[filler.clone(), web_only()[0].clone()]);
     assert_eq!(labs[0].send(LEFT, syn(1)), BY_RULE);
     assert_eq!(labs[1].send(LEFT, syn(1)), DEFAULT, "the older table allows nothing");
-    labs[1].take(2, &[filler, web_only()[0]]);
+    labs[1].take(2, &[filler, web_only()[0].clone()]);
     assert_eq!(labs[1].send(RIGHT, syn_ack(1)), BY_FLOW);
     assert_eq!(labs[1].table.hits(), [0, 1]);
 }

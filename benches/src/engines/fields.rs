@@ -1,7 +1,6 @@
 //! Header fields of one family, packed so that a mask is one AND per word.
 
-use crate::rule::{AddressMatch, PortRange, prefix_mask};
-use crate::{Family, PacketKey, Rule};
+use classifier::{AddressMatch, Family, PacketKey, PortRange, Rule, prefix_mask};
 use std::hash::Hash;
 use std::ops::BitAnd;
 
@@ -70,8 +69,8 @@ impl<A: Address> Fields<A> {
 ///
 /// Port ranges of more than one port are not part of it: they have to be compared.
 pub(crate) fn exact_part<A: Address>(rule: &Rule) -> Option<(Fields<A>, Fields<A>)> {
-    let (src_mask, src) = address_part::<A>(rule.src)?;
-    let (dst_mask, dst) = address_part::<A>(rule.dst)?;
+    let (src_mask, src) = address_part::<A>(&rule.src)?;
+    let (dst_mask, dst) = address_part::<A>(&rule.dst)?;
     let (src_port_mask, src_port) = port_part(rule.src_ports)?;
     let (dst_port_mask, dst_port) = port_part(rule.dst_ports)?;
     let (from_mask, from) = rule.from_zone.map_or((0, 0), |zone| (u16::MAX, zone.0));
@@ -87,8 +86,8 @@ pub(crate) fn exact_part<A: Address>(rule: &Rule) -> Option<(Fields<A>, Fields<A
     Some((mask, value))
 }
 
-fn address_part<A: Address>(addresses: AddressMatch) -> Option<(A, A)> {
-    match addresses {
+fn address_part<A: Address>(addresses: &AddressMatch) -> Option<(A, A)> {
+    match *addresses {
         AddressMatch::Any => Some((A::truncate(0), A::truncate(0))),
         AddressMatch::Prefix { family, value, len } => {
             let mask = prefix_mask(family, len);
@@ -96,6 +95,8 @@ fn address_part<A: Address>(addresses: AddressMatch) -> Option<(A, A)> {
             (family == A::FAMILY && value & mask == value)
                 .then(|| (A::truncate(mask), A::truncate(value)))
         }
+        // Refused before: see `Unsupported`.
+        AddressMatch::Range { .. } | AddressMatch::Set(_) => None,
     }
 }
 

@@ -1,0 +1,289 @@
+//! Measures one engine on a rule set and a trace, and checks what it finds.
+
+use benches::classbench::{Flags, read_rules, read_trace};
+use benches::engines::{Cost, Engine};
+use benches::machine::Machine;
+use benches::measure::{self, Check};
+use benches::search::{self, SearchConfig};
+use benches::stats::{Spread, percentile};
+use clap::{Parser, ValueEnum};
+use classifier::{Lookup, PacketKey, Rule, RuleIndex, Simd};
+use serde::Serialize;
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufRead, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Nanoseconds per lookup, build time, memory and worst case of one engine on ClassBench files
+///
+/// Exit codes: 0 done, 1 failed, 2 wrong use, 4 an answer was not the linear scan's.
+#[derive(Parser)]
+struct Arguments {
+    /// Rule set, plain or .xz
+    #[arg(long, value_name = "FILE")]
+    rules: PathBuf,
+    /// Headers to look up, plain or .xz
+    #[arg(long, value_name = "FILE")]
+    trace: PathBuf,
+    /// What finds the rules
+    #[arg(long, value_enum, default_value_t = Engine::Compiled)]
+    engine: Engine,
+    /// Instructions that the compiled engine uses
+    #[arg(long, value_enum, default_value_t = Instructions::Best)]
+    simd: Instructions,
+    /// Headers of one call
+    #[arg(long, value_name = "N", default_value_t = 64,
+          value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
+    batch: u32,
+    /// Timed passes over the trace; by default as many as take half a second, at least 5
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
+    /// Compare the answers to the first N headers with a linear scan
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    check: usize,
+    /// Write the index of the rule found for each header, or -1, one a line
+    #[arg(long, value_name = "FILE")]
+    dump: Option<PathBuf>,
+    /// Search for the headers that cost the most, with so many climbs, and time those as well
+    #[arg(long, value_name = "CLIMBS", num_args = 0..=1, default_missing_value = "64",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    worst: Option<u32>,
+    /// Match TCP flags, too, and not the five-tuple alone
+    #[arg(long)]
+    flags: bool,
+    /// Build, then time one pass for each line `pass` on stdin; `quit` ends it
+    #[arg(long, conflicts_with_all = ["repeat", "check", "dump", "worst", "json"])]
+    serve: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Instructions {
+    Portable,
+    Avx2,
+    Avx512,
+    /// The best that the processor has
+    Best,
+}
+
+/// Exit code for a check that failed.
+const CHECK_FAILED: u8 = 4;
+/// Exit code for wrong use, as clap has it.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("classbench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the build of a table came to.
+#[derive(Serialize)]
+struct Built {
+    engine: Engine,
+    /// For the compiled engine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simd: Option<String>,
+    rules: usize,
+    packets: usize,
+    batch: usize,
+    build_ms: f64,
+    memory_bytes: usize,
+    worst_case: usize,
+}
+
+/// What the passes and the check came to, beside the build.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    built: &'a Built,
+    ns_per_lookup: f64,
+    median: f64,
+    p99: f64,
+    passes: usize,
+    /// Headers for which a rule was found, of one.
+    matched_share: f64,
+    #[serde(flatten)]
+    check: &'a Check,
+    #[serde(flatten)]
+    worst: Option<Worst>,
+    machine: Machine,
+}
+
+/// What the search for the costliest headers came to.
+#[derive(Serialize)]
+struct Worst {
+    /// In the unit of `worst_case`.
+    worst_found: usize,
+    /// Of passes over the headers found.
+    worst_ns_per_lookup: f64,
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode, Box<dyn Error>> {
+    let simd = match simd(arguments) {
+        Ok(simd) => simd,
+        Err(why) => {
+            eprintln!("classbench: {why}");
+            return Ok(ExitCode::from(WRONG_USE));
+        }
+    };
+    let flags = if arguments.flags { Flags::Read } else { Flags::Ignored };
+    let rules = read_rules(&arguments.rules, flags)?;
+    let trace = read_trace(&arguments.trace, flags)?;
+    let keys: Vec<PacketKey> = trace.into_iter().map(|header| header.key).collect();
+    let batch = arguments.batch as usize;
+
+    let owned = rules.clone();
+    let start = Instant::now();
+    let table = &*arguments.engine.build(owned, simd)?;
+    let build_ms = start.elapsed().as_secs_f64() * 1e3;
+    let built = Built {
+        engine: arguments.engine,
+        simd: (arguments.engine == Engine::Compiled).then(|| format!("{simd:?}").to_lowercase()),
+        rules: rules.len(),
+        packets: keys.len(),
+        batch,
+        build_ms,
+        memory_bytes: table.memory_usage(),
+        worst_case: table.worst_case(),
+    };
+    if arguments.serve {
+        serve(&built, table, &keys, batch)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    let answers = measure::answers(table, &keys, batch);
+    if let Some(path) = &arguments.dump {
+        dump(path, &answers).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let checked = arguments.check.min(keys.len());
+    let check = measure::check(&rules, &keys[..checked], &answers[..checked]);
+    let figures = measure::passes(table, &keys, batch, arguments.repeat.map(|n| n as usize));
+    let spread = Spread::of(figures.iter().copied()).expect("there is at least one pass");
+    let climbs = arguments.worst.map(|climbs| climbs as usize);
+    let worst = climbs.map(|climbs| worst(table, &rules, climbs, batch));
+    let matched = answers.iter().flatten().count();
+    let report = Report {
+        built: &built,
+        ns_per_lookup: spread.min,
+        median: spread.median,
+        p99: percentile(&figures, 99).expect("there is at least one pass"),
+        passes: figures.len(),
+        matched_share: matched as f64 / keys.len() as f64,
+        check: &check,
+        worst,
+        machine: Machine::this(),
+    };
+    if arguments.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print(&report);
+    }
+    let failed = check.mismatches > 0;
+    Ok(if failed { ExitCode::from(CHECK_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// What the processor and the engine have of what is asked for; else why that is not to be had.
+fn simd(arguments: &Arguments) -> Result<Simd, &'static str> {
+    let simd = match arguments.simd {
+        Instructions::Best => return Ok(Simd::best()),
+        Instructions::Portable => Simd::Portable,
+        Instructions::Avx2 => Simd::Avx2,
+        Instructions::Avx512 => Simd::Avx512,
+    };
+    match arguments.engine {
+        Engine::Linear | Engine::Tuple if simd != Simd::Portable => {
+            Err("--simd is for --engine compiled: the others are portable")
+        }
+        _ if !simd.is_supported() => Err("this processor has no such instructions: --simd best"),
+        _ => Ok(simd),
+    }
+}
+
+fn worst(table: &dyn Cost, rules: &[Rule], climbs: usize, batch: usize) -> Worst {
+    let config = SearchConfig { climbs, ..SearchConfig::default() };
+    let found = search::worst(rules, &|key| table.cost(key), config);
+    let keys: Vec<PacketKey> = found.iter().map(|found| found.key).collect();
+    let figures = measure::passes(table, &keys, batch, None);
+    Worst {
+        worst_found: found.first().map_or(0, |found| found.cost),
+        worst_ns_per_lookup: figures.into_iter().fold(f64::INFINITY, f64::min),
+    }
+}
+
+fn dump(path: &Path, answers: &[Option<RuleIndex>]) -> io::Result<()> {
+    let mut out = BufWriter::new(File::create(path)?);
+    for answer in answers {
+        match answer {
+            Some(rule) => writeln!(out, "{rule}")?,
+            None => writeln!(out, "-1")?,
+        }
+    }
+    out.flush()
+}
+
+/// Lets a driver alternate passes with those of another program.
+fn serve(
+    built: &Built,
+    table: &dyn Lookup,
+    keys: &[PacketKey],
+    batch: usize,
+) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    let mut say = |value: serde_json::Value| -> io::Result<()> {
+        writeln!(out, "{value}")?;
+        out.flush()
+    };
+    say(serde_json::json!({ "ready": built }))?;
+    for line in io::stdin().lock().lines() {
+        match line?.trim() {
+            "pass" => {
+                let ns = measure::pass(table, keys, batch);
+                say(serde_json::json!({ "ns_per_lookup": ns }))?;
+            }
+            "quit" => break,
+            _ => say(serde_json::json!({ "error": "expected: pass, or quit" }))?,
+        }
+    }
+    Ok(())
+}
+
+fn print(report: &Report<'_>) {
+    let Report { built, check, .. } = report;
+    println!("{}", report.machine);
+    println!(
+        "{} rules, built in {:.3} ms; {} bytes; no lookup touches more than {} cache lines",
+        built.rules, built.build_ms, built.memory_bytes, built.worst_case
+    );
+    println!(
+        "{:.2} ns per lookup (best of {} passes; median {:.2}, p99 {:.2}), {} headers in batches of \
+         {}, {:.1}% matched",
+        report.ns_per_lookup,
+        report.passes,
+        report.median,
+        report.p99,
+        built.packets,
+        built.batch,
+        report.matched_share * 100.0
+    );
+    if let Some(worst) = &report.worst {
+        println!(
+            "{} cache lines and {:.2} ns for the costliest headers found",
+            worst.worst_found, worst.worst_ns_per_lookup
+        );
+    }
+    if check.checked > 0 {
+        println!("{} of {} answers checked are wrong", check.mismatches, check.checked);
+    }
+    if let Some(first) = &check.first_mismatch {
+        println!("the first: {first}");
+    }
+}

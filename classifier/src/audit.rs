@@ -1,0 +1,274 @@
+//! Rules that never decide anything, and the rules that hide them.
+
+use crate::{Classifier, Family, Lookup, PacketKey, Rule, RuleIndex, ZoneId};
+
+/// A rule that could be left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The rule.
+    pub rule: RuleIndex,
+    /// Why.
+    pub kind: FindingKind,
+    /// The rules that match first, or instead, in order; together they match all that the rule
+    /// matches. Empty when it matches nothing.
+    pub by: Vec<RuleIndex>,
+}
+
+/// Why a rule could be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingKind {
+    /// No key can match it: a range with its ends exchanged, addresses of different families.
+    Empty,
+    /// Earlier rules match all that it matches, and some have another outcome.
+    Shadowed,
+    /// Earlier rules match all that it matches, with the same outcome; or one later rule would,
+    /// and between the two is nothing that has another outcome and overlaps.
+    Redundant,
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// In the order of the rules.
+    pub findings: Vec<Finding>,
+    /// Rules for which the search was given up: hidden by very many rules together, perhaps.
+    pub undecided: Vec<RuleIndex>,
+}
+
+/// Most keys tried for one rule.
+const MOST_POINTS: usize = 256;
+
+/// How many rules below a rule are searched for one that makes it redundant.
+const AHEAD: usize = 256;
+
+/// Finds the rules of `classifier`, which was built from `rules`, that could be left out.
+///
+/// `outcome` tells what a rule does, in numbers of the caller's. A rule is hidden when every key that
+/// it matches is matched by an earlier rule. That is decided exactly: a key of the rule is looked
+/// up; what the rule found matches is cut out of what the rule matches, and so on with a key of
+/// what is left, until nothing is left or the rule itself is found.
+pub fn audit(classifier: &Classifier, rules: &[Rule], outcome: impl Fn(RuleIndex) -> u32) -> Audit {
+    let mut audit = Audit::default();
+    let hidden: Vec<Hidden> =
+        (0..rules.len() as RuleIndex).map(|index| hiders(classifier, rules, index)).collect();
+    for (index, found) in (0..).zip(&hidden) {
+        match found {
+            Hidden::By(by) => {
+                let alike = by.iter().all(|hider| outcome(*hider) == outcome(index));
+                let kind = match (by.is_empty(), alike) {
+                    (true, _) => FindingKind::Empty,
+                    (false, true) => FindingKind::Redundant,
+                    (false, false) => FindingKind::Shadowed,
+                };
+                audit.findings.push(Finding { rule: index, kind, by: by.clone() });
+            }
+            Hidden::No => {
+                let rule = &rules[index as usize];
+                let below = (index + 1..).zip(&rules[index as usize + 1..]).take(AHEAD);
+                let instead = below
+                    .filter(|(_, other)| overlap(rule, other))
+                    .take_while(|(other, _)| outcome(*other) == outcome(index))
+                    // One that is hidden itself may be so by this very rule.
+                    .filter(|(other, _)| matches!(hidden[*other as usize], Hidden::No))
+                    .find(|(_, other)| covers(other, rule));
+                if let Some((by, _)) = instead {
+                    let kind = FindingKind::Redundant;
+                    audit.findings.push(Finding { rule: index, kind, by: vec![by] });
+                }
+            }
+            Hidden::Undecided => audit.undecided.push(index),
+        }
+    }
+    audit
+}
+
+enum Hidden {
+    By(Vec<RuleIndex>),
+    No,
+    Undecided,
+}
+
+fn hiders(classifier: &Classifier, rules: &[Rule], index: RuleIndex) -> Hidden {
+    let mut left = regions(&rules[index as usize]);
+    let mut by = Vec::new();
+    for _ in 0..MOST_POINTS {
+        let Some(region) = left.pop() else {
+            by.sort_unstable();
+            by.dedup();
+            return Hidden::By(by);
+        };
+        let key = region.corner();
+        let Some(first) = classifier.lookup(&key).filter(|first| *first < index) else {
+            return Hidden::No;
+        };
+        by.push(first);
+        let hider = &rules[first as usize];
+        match regions_of(hider, region.family).into_iter().find(|other| other.contains(&key)) {
+            Some(hider) => left.extend(region.without(&hider)),
+            None => return Hidden::Undecided,
+        }
+    }
+    Hidden::Undecided
+}
+
+/// Whether some key matches both.
+fn overlap(a: &Rule, b: &Rule) -> bool {
+    let disjoint = (a.protocol != b.protocol && a.protocol.is_some() && b.protocol.is_some())
+        || a.dst_ports.low > b.dst_ports.high
+        || b.dst_ports.low > a.dst_ports.high;
+    let (a, b) = if disjoint { return false } else { (regions(a), regions(b)) };
+    a.iter().any(|a| b.iter().any(|b| a.overlaps(b)))
+}
+
+/// Whether one region of `outer` contains each of `inner`.
+fn covers(outer: &Rule, inner: &Rule) -> bool {
+    let outer = regions(outer);
+    regions(inner).iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
+}
+
+/// The fields that are ranges, in a region.
+const FIELDS: usize = 12;
+
+/// A box of keys of one family.
+#[derive(Clone, Debug)]
+struct Region {
+    family: Family,
+    /// First and last value of source and destination address; source and destination port;
+    /// source and destination identity; from and to zone; VLAN; protocol; DSCP; fragment bit.
+    ranges: [(u128, u128); FIELDS],
+    /// Value and mask of the TCP flags.
+    flags: (u16, u16),
+}
+
+/// What a rule matches, as boxes.
+fn regions(rule: &Rule) -> Vec<Region> {
+    let mut regions = regions_of(rule, Family::V4);
+    regions.extend(regions_of(rule, Family::V6));
+    regions
+}
+
+fn regions_of(rule: &Rule, family: Family) -> Vec<Region> {
+    let exact = |value: Option<u128>, last: u128| value.map_or((0, last), |value| (value, value));
+    let zone = |zone: Option<ZoneId>| exact(zone.map(|zone| zone.0.into()), u16::MAX.into());
+    let range = |range: crate::Range16| (range.low.into(), range.high.into());
+    let (word, byte) = (u16::MAX.into(), u8::MAX.into());
+    let rest = [
+        range(rule.src_ports),
+        range(rule.dst_ports),
+        range(rule.src_identities),
+        range(rule.dst_identities),
+        zone(rule.from_zone),
+        zone(rule.to_zone),
+        exact(rule.vlan.map(u128::from), word),
+        exact(rule.protocol.map(u128::from), byte),
+        exact(rule.dscp.map(u128::from), byte),
+        exact(rule.fragment.map(u128::from), 1),
+    ];
+    let flags = (rule.tcp_flags.value, rule.tcp_flags.mask);
+    if rest.iter().any(|(low, high)| low > high) || flags.0 & !flags.1 != 0 {
+        return Vec::new();
+    }
+    let (src, dst) = (rule.src.ranges(family), rule.dst.ranges(family));
+    let mut regions = Vec::with_capacity(src.len() * dst.len());
+    for &src in &src {
+        for &dst in &dst {
+            let mut all = [(0, 0); FIELDS];
+            all[0] = src;
+            all[1] = dst;
+            all[2..].copy_from_slice(&rest);
+            regions.push(Region { family, ranges: all, flags });
+        }
+    }
+    regions
+}
+
+impl Region {
+    /// The key with the least value in every field.
+    fn corner(&self) -> PacketKey {
+        let low = |field: usize| self.ranges[field].0;
+        let word = |field: usize| low(field) as u16;
+        PacketKey {
+            src: low(0),
+            dst: low(1),
+            src_port: word(2),
+            dst_port: word(3),
+            src_identity: word(4),
+            dst_identity: word(5),
+            from_zone: ZoneId(word(6)),
+            to_zone: ZoneId(word(7)),
+            vlan: word(8),
+            protocol: word(9) as u8,
+            dscp: word(10) as u8,
+            fragment: word(11) == 1,
+            tcp_flags: self.flags.0,
+            family: self.family,
+        }
+    }
+
+    /// Whether `key`, a [`corner`](Region::corner) of a region of this family, is inside.
+    fn contains(&self, key: &PacketKey) -> bool {
+        let values: [u128; FIELDS] = [
+            key.src,
+            key.dst,
+            key.src_port.into(),
+            key.dst_port.into(),
+            key.src_identity.into(),
+            key.dst_identity.into(),
+            key.from_zone.0.into(),
+            key.to_zone.0.into(),
+            key.vlan.into(),
+            key.protocol.into(),
+            key.dscp.into(),
+            key.fragment.into(),
+        ];
+        let inside = |(value, (low, high)): (&u128, &(u128, u128))| low <= value && value <= high;
+        values.iter().zip(&self.ranges).all(inside) && key.tcp_flags & self.flags.1 == self.flags.0
+    }
+
+    fn overlaps(&self, other: &Region) -> bool {
+        let meet = |((a, b), (c, d)): (&(u128, u128), &(u128, u128))| a <= d && c <= b;
+        self.family == other.family
+            && self.ranges.iter().zip(&other.ranges).all(meet)
+            && (self.flags.0 ^ other.flags.0) & self.flags.1 & other.flags.1 == 0
+    }
+
+    fn covers(&self, other: &Region) -> bool {
+        let inside = |((a, b), (c, d)): (&(u128, u128), &(u128, u128))| a <= c && d <= b;
+        self.family == other.family
+            && self.ranges.iter().zip(&other.ranges).all(inside)
+            && self.flags.1 & !other.flags.1 == 0
+            && (self.flags.0 ^ other.flags.0) & self.flags.1 == 0
+    }
+
+    /// What is left of this region, as boxes, when `cut`, which overlaps it, is taken out.
+    fn without(mut self, cut: &Region) -> Vec<Region> {
+        let mut left = Vec::new();
+        for field in 0..FIELDS {
+            let (low, high) = cut.ranges[field];
+            let (first, last) = self.ranges[field];
+            if first < low {
+                let mut below = self.clone();
+                below.ranges[field] = (first, low - 1);
+                left.push(below);
+                self.ranges[field].0 = low;
+            }
+            if high < last {
+                let mut above = self.clone();
+                above.ranges[field] = (high + 1, last);
+                left.push(above);
+                self.ranges[field].1 = high;
+            }
+        }
+        let mut open = cut.flags.1 & !self.flags.1;
+        while open != 0 {
+            let bit = open & open.wrapping_neg();
+            open ^= bit;
+            self.flags.1 |= bit;
+            let mut other = self.clone();
+            other.flags.0 |= !cut.flags.0 & bit;
+            left.push(other);
+            self.flags.0 |= cut.flags.0 & bit;
+        }
+        left
+    }
+}

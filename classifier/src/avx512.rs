@@ -1,0 +1,193 @@
+//! Lookups with AVX-512.
+
+use crate::RuleIndex;
+use crate::block::{Column, Columns, Row, address_unit, after, half, ports_row};
+use crate::burst::{BURST, Burst, Numbers, Steps};
+use crate::isa::Isa;
+use crate::roots::Root;
+use crate::words::{MULTIPLIERS, Words, transport};
+use std::arch::x86_64::*;
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+
+impl Isa for Avx512 {
+    #[inline(always)]
+    unsafe fn matches<const A: usize, const N: usize>(
+        block: *const Row,
+        columns: &Columns,
+        words: &Words<N>,
+    ) -> u32 {
+        // SAFETY: the caller's.
+        unsafe { matches::<A, N>(block, columns, words) }
+    }
+
+    #[inline(always)]
+    unsafe fn asking(good: RuleIndex, best: &[RuleIndex; BURST], len: usize, list: &mut Numbers) {
+        // SAFETY: the caller's.
+        unsafe { asking(good, best, len, list) };
+    }
+
+    const PROBES: bool = true;
+
+    #[inline(always)]
+    unsafe fn probe<const N: usize>(
+        root: &Root<N>,
+        burst: &Burst<N>,
+        best: &[RuleIndex; BURST],
+        passed: &mut Steps,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { probe(root, burst, best, passed) };
+    }
+}
+
+/// A row of a block.
+///
+/// # Safety
+/// The block must have that row.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn load(block: *const Row, row: usize) -> __m512i {
+    // SAFETY: a row is 64 bytes, aligned to 64; the row is there.
+    unsafe { _mm512_load_si512(block.add(row).cast()) }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn broadcast(unit: u32) -> __m512i {
+    _mm512_set1_epi32(unit as i32)
+}
+
+/// `a | b | c` and `a | b & c`, for `vpternlogd`.
+const OR_OR: i32 = 0xfe;
+const OR_AND: i32 = 0xf8;
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn matches<const A: usize, const N: usize>(
+    block: *const Row,
+    columns: &Columns,
+    words: &Words<N>,
+) -> u32 {
+    // SAFETY: the caller vouches for every row of a block with these columns.
+    let load = |row| unsafe { load(block, row) };
+    let ports = ports_row(A);
+    let meta = load(ports + 2);
+    let byte = _mm512_set1_epi32(0xff);
+    let dst_host = _mm512_and_si512(_mm512_srli_epi32::<8>(meta), byte);
+    let host = [_mm512_and_si512(meta, byte), dst_host];
+    let unit = broadcast(half(words, transport(A), true));
+    let low = _mm512_subs_epu16(load(ports), unit);
+    let high = _mm512_subs_epu16(unit, load(ports + 1));
+    let protocol = broadcast(half(words, transport(A), false));
+    let protocol = _mm512_srli_epi32::<24>(_mm512_xor_si512(meta, protocol));
+    let asked = _mm512_srli_epi32::<16>(meta);
+    let mut differ = _mm512_or_si512(low, high);
+    differ = _mm512_ternarylogic_epi32::<OR_AND>(differ, protocol, asked);
+    for part in 0..A {
+        let bits = |row: usize| {
+            let host = _mm512_subs_epu16(host[row / A], _mm512_set1_epi32(after(A, row) as i32));
+            let bits = _mm512_xor_si512(load(row), broadcast(address_unit(words, row)));
+            _mm512_srlv_epi32(bits, host)
+        };
+        differ = _mm512_ternarylogic_epi32::<OR_OR>(differ, bits(part), bits(A + part));
+    }
+    for (i, (column, word, high)) in columns.iter().enumerate() {
+        let unit = broadcast(half(words, word, high));
+        let (first, second) = (load(ports + 4 + 2 * i), load(ports + 5 + 2 * i));
+        differ = match column {
+            Column::Bits => {
+                let bits = _mm512_xor_si512(unit, first);
+                _mm512_ternarylogic_epi32::<OR_AND>(differ, bits, second)
+            }
+            Column::Ranges => {
+                let low = _mm512_subs_epu16(first, unit);
+                let high = _mm512_subs_epu16(unit, second);
+                _mm512_ternarylogic_epi32::<OR_OR>(differ, low, high)
+            }
+        };
+    }
+    _mm512_testn_epi32_mask(differ, differ).into()
+}
+
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+unsafe fn asking(good: RuleIndex, best: &[RuleIndex; BURST], len: usize, asking: &mut Numbers) {
+    let good = _mm512_set1_epi32(good as i32);
+    let mut number = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let mut first = 0;
+    while first < len {
+        // SAFETY: the length of a burst is a multiple of sixteen.
+        let best = unsafe { _mm512_loadu_si512(best.as_ptr().add(first).cast()) };
+        let mut better = _mm512_cmpgt_epu32_mask(best, good);
+        let left = len - first;
+        if left < 16 {
+            better &= (1 << left) - 1;
+        }
+        let keys = _mm512_maskz_compress_epi32(better, number);
+        // SAFETY: the list has room for a vector beyond a burst.
+        unsafe {
+            _mm512_storeu_si512(asking.end().cast(), keys);
+            asking.grow(better.count_ones() as usize);
+        }
+        number = _mm512_add_epi32(number, _mm512_set1_epi32(16));
+        first += 16;
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+unsafe fn probe<const N: usize>(
+    root: &Root<N>,
+    burst: &Burst<N>,
+    best: &[RuleIndex; BURST],
+    passed: &mut Steps,
+) {
+    let filter_shift = _mm_cvtsi32_si128(root.filter_shift as i32);
+    let slot_shift = _mm_cvtsi32_si128(root.slot_shift as i32);
+    let root_best = _mm256_set1_epi32(root.best as i32);
+    let evens = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    let mut number = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
+    let mut first = 0;
+    while first < burst.len() {
+        // SAFETY: arrays of a burst have a multiple of eight elements.
+        let asking = unsafe {
+            let best = _mm256_loadu_si256(best.as_ptr().add(first).cast());
+            _mm256_cmpgt_epu32_mask(best, root_best)
+        };
+        let left = burst.len() - first;
+        let asking = if left < 8 { asking & ((1 << left) - 1) } else { asking };
+        // SAFETY: as above; eight keys of two words are sixteen words.
+        let (a, b) = unsafe {
+            let pairs = burst.as_ptr().add(first).cast::<__m512i>();
+            (_mm512_loadu_si512(pairs), _mm512_loadu_si512(pairs.add(1)))
+        };
+        let mut hash = _mm512_setzero_si512();
+        for i in 0..2 {
+            let pick = _mm512_add_epi64(evens, _mm512_set1_epi64(i as i64));
+            let word = _mm512_permutex2var_epi64(a, pick, b);
+            let word = _mm512_and_si512(word, _mm512_set1_epi64(root.mask[i] as i64));
+            let word = _mm512_mullo_epi64(word, _mm512_set1_epi64(MULTIPLIERS[i] as i64));
+            hash = _mm512_add_epi64(hash, word);
+        }
+        let bit = _mm512_srl_epi64(hash, filter_shift);
+        // SAFETY: there are as many bits as the shift leaves numbers.
+        let filter = unsafe {
+            let word = _mm512_srli_epi64::<6>(bit);
+            _mm512_i64gather_epi64::<8>(word, root.filter.as_ptr().cast())
+        };
+        let bit =
+            _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_and_si512(bit, _mm512_set1_epi64(63)));
+        let passes = _mm512_mask_test_epi64_mask(asking, filter, bit);
+        let slot = _mm512_slli_epi64::<32>(_mm512_srl_epi64(hash, slot_shift));
+        let steps = _mm512_maskz_compress_epi64(passes, _mm512_or_si512(slot, number));
+        // SAFETY: the list has room for a vector beyond a burst.
+        unsafe {
+            _mm512_storeu_si512(passed.end().cast(), steps);
+            passed.grow(passes.count_ones() as usize);
+        }
+        number = _mm512_add_epi64(number, _mm512_set1_epi64(8));
+        first += 8;
+    }
+}
