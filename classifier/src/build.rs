@@ -2,7 +2,6 @@
 
 use crate::block::NONE;
 use crate::entry::entries_of;
-use crate::tree::Inseparable;
 use crate::{Audit, Classifier, Lookup, Rule, RuleIndex, audit};
 use std::fmt;
 
@@ -73,8 +72,7 @@ impl Config {
     pub(crate) fn compile(&self, rules: &[Rule]) -> Result<Classifier, BuildError> {
         self.check_rules(rules.len())?;
         self.check_entries(rules)?;
-        let classifier = Classifier::compile(rules).map_err(|error| self.inseparable(error))?;
-        self.check(classifier)
+        self.check(Classifier::compile(rules))
     }
 
     /// One index less than there are: the last stands for "no rule".
@@ -114,12 +112,6 @@ impl Config {
         }
         Ok(classifier)
     }
-
-    pub(crate) fn inseparable(&self, error: Inseparable) -> BuildError {
-        let Inseparable { mut rules, lines } = error;
-        rules.truncate(NAMED);
-        BuildError::TooSlow { lines, limit: self.max_worst_case, rules }
-    }
 }
 
 /// Bytes that an entry takes at least.
@@ -147,7 +139,7 @@ pub enum BuildError {
     },
     /// A lookup could touch more cache lines than [`Config::max_worst_case`].
     TooSlow {
-        /// Cache lines, at least.
+        /// Cache lines.
         lines: usize,
         /// The limit.
         limit: usize,

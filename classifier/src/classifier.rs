@@ -5,7 +5,6 @@ use crate::burst::{BURST, Burst};
 use crate::entry::{Entry, Uses, push_entries};
 use crate::isa::{Isa, Simd};
 use crate::table::{Cost, Table};
-use crate::tree::Inseparable;
 use crate::words::pack;
 use crate::{Family, Lookup, PacketKey, Rule, RuleIndex};
 
@@ -54,11 +53,8 @@ impl<const F: usize, const S: usize> Entries<F, S> {
 }
 
 impl<const F: usize, const S: usize> Tables<F, S> {
-    pub fn compile(entries: &Entries<F, S>, uses: Uses) -> Result<Self, Inseparable> {
-        Ok(Tables {
-            v4: Table::compile(&entries.v4, uses)?,
-            v6: Table::compile(&entries.v6, uses)?,
-        })
+    pub fn compile(entries: &Entries<F, S>, uses: Uses) -> Self {
+        Tables { v4: Table::compile(&entries.v4, uses), v6: Table::compile(&entries.v6, uses) }
     }
 
     /// # Safety
@@ -164,18 +160,14 @@ unsafe fn lookup_burst<'a, I: Isa, const A: usize, const N: usize>(
 }
 
 impl Classifier {
-    pub(crate) fn compile(rules: &[Rule]) -> Result<Self, Inseparable> {
+    pub(crate) fn compile(rules: &[Rule]) -> Self {
         let uses = Uses::of(rules);
         let rules = || (0..).zip(rules);
         let tables = if uses.sides() {
-            Layout::Full(Tables::compile(&Entries::of(rules()), uses)?)
+            Layout::Full(Tables::compile(&Entries::of(rules()), uses))
         } else {
-            Layout::Plain(Tables::compile(&Entries::of(rules()), uses)?)
+            Layout::Plain(Tables::compile(&Entries::of(rules()), uses))
         };
-        Ok(Classifier::of(tables))
-    }
-
-    pub(crate) fn of(tables: Layout) -> Self {
         Classifier { tables, simd: Simd::best() }
     }
 
@@ -218,19 +210,9 @@ impl Classifier {
 
     /// Cache lines that looking up `key` touches: what [`worst_case`](Lookup::worst_case) bounds.
     pub fn cost(&self, key: &PacketKey) -> usize {
-        self.cost_in_detail(key).lines
-    }
-
-    /// debug
-    pub fn detail(&self, key: &PacketKey) -> [usize; 4] {
-        let c = self.cost_in_detail(key);
-        [c.probes, c.slots, c.nodes, c.blocks]
-    }
-
-    pub(crate) fn cost_in_detail(&self, key: &PacketKey) -> Cost {
         match &self.tables {
-            Layout::Plain(tables) => tables.cost(key),
-            Layout::Full(tables) => tables.cost(key),
+            Layout::Plain(tables) => tables.cost(key).lines,
+            Layout::Full(tables) => tables.cost(key).lines,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::cell::Cell;
 use crate::entry::Entry;
 use crate::roots::{Root, Slot};
 use crate::table::Table;
-use crate::tree::{Inseparable, Planter};
+use crate::tree::Planter;
 use crate::words::hash;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -38,7 +38,7 @@ type Place = (usize, usize);
 
 impl<const A: usize, const N: usize> Table<A, N> {
     /// The table after `change`; `None` when that is better built from scratch.
-    pub fn patched(&self, change: &Change<'_, A, N>) -> Option<Result<Self, Inseparable>> {
+    pub fn patched(&self, change: &Change<'_, A, N>) -> Option<Self> {
         let mut table = self.clone();
         table.renumber(change.renumber);
         let mut replant: HashMap<Place, Vec<u32>, FixedState> = HashMap::default();
@@ -166,20 +166,20 @@ impl<const A: usize, const N: usize> Table<A, N> {
         mut self,
         entries: &[Entry<A, N>],
         replant: HashMap<Place, Vec<u32>, FixedState>,
-    ) -> Result<Self, Inseparable> {
+    ) -> Self {
         let mut planter = Planter::new(entries, self.columns, self.arenas);
         // In order: the same change of the same table gives the same table.
         let mut replant: Vec<_> = replant.into_iter().collect();
         replant.sort_unstable_by_key(|(place, _)| *place);
         for ((root, slot), items) in replant {
             let best = items.first().map_or(NONE, |item| entries[*item as usize].rule);
-            let target = planter.place(items, &Cell::ALL, 0)?;
+            let target = planter.place(items, &Cell::ALL, 0);
             let root = &mut self.roots[root];
             root.slots[slot] = Slot { target, best };
             root.most = root.most.max(planter.most(target));
         }
         self.arenas = planter.finish();
         self.roots.sort_by_key(|root| root.best);
-        Ok(self)
+        self
     }
 }

@@ -1,7 +1,9 @@
 //! Dividing the entries of a table among its roots.
 
 use crate::entry::{Entry, family};
-use crate::words::{Words, hash, ones, pack, sides, tag, transport};
+use crate::words::{
+    DSCP_SHIFT, FRAGMENT_SHIFT, PROTOCOL_SHIFT, Words, hash, ones, pack, sides, tag, transport,
+};
 use crate::{PacketKey, prefix_mask};
 use fastrand::Rng;
 
@@ -9,31 +11,46 @@ use fastrand::Rng;
 pub(crate) type Plan<const N: usize> = Vec<(Words<N>, Vec<u32>)>;
 
 /// Most roots of a table. Every one costs most lookups a probe.
-const MOST_ROOTS: usize = 8;
+const MOST_ROOTS: usize = 12;
 
-/// The plans worth a try.
+/// The plans worth a try: none without entries, at most two.
 ///
 /// They differ in how many entries are left together at the end. Those have few bits in common: many
 /// of them make deep trees, few of them take more roots.
 pub(crate) fn plans<const A: usize, const N: usize>(entries: &[Entry<A, N>]) -> Vec<Plan<N>> {
-    let shares: &[usize] = if entries.len() > 200_000 { &[512] } else { &[8, 32, 128, 512] };
-    let mut plans: Vec<Plan<N>> = Vec::new();
-    for share in shares {
-        let plan = divide(entries, entries.len() / share);
-        if plans.iter().all(|other| other.len() != plan.len()) {
-            plans.push(plan);
-        }
+    if entries.is_empty() {
+        return Vec::new();
     }
-    plans
+    let fine = divide(entries, entries.len() / 512);
+    if entries.len() > 200_000 {
+        return vec![fine];
+    }
+    let least = entries.len() / 32;
+    let coarse = match fine.iter().position(|(_, items)| items.len() < least) {
+        Some(at) if at + 1 < fine.len() => {
+            let mut left: Vec<u32> =
+                fine[at..].iter().flat_map(|(_, items)| items.iter().copied()).collect();
+            left.sort_unstable();
+            let mut coarse = fine[..at].to_vec();
+            coarse.push((base(entries, &left), left));
+            coarse
+        }
+        _ => return vec![fine],
+    };
+    vec![fine, coarse]
+}
+
+/// The bits that all of `items` ask for.
+fn base<const A: usize, const N: usize>(entries: &[Entry<A, N>], items: &[u32]) -> Words<N> {
+    items.iter().fold([u64::MAX; N], |base, item| {
+        std::array::from_fn(|i| base[i] & entries[*item as usize].mask[i])
+    })
 }
 
 /// Keys like those that a table will be asked about: points inside of entries, and points with
 /// the fields of several entries.
 pub(crate) fn sample<const A: usize, const N: usize>(entries: &[Entry<A, N>]) -> Vec<Words<N>> {
     const POINTS: usize = 512;
-    if entries.is_empty() {
-        return Vec::new();
-    }
     // The same every time: the same rules give the same table.
     let mut rng = Rng::with_seed(0x1e5);
     let point = |rng: &mut Rng| {
@@ -75,13 +92,7 @@ fn divide<const A: usize, const N: usize>(entries: &[Entry<A, N>], least: usize)
         if taken.len() < least || plan.len() + 1 == MOST_ROOTS {
             (taken, rest) = (left, Vec::new());
         }
-        let mut base = [u64::MAX; N];
-        for item in &taken {
-            for i in 0..N {
-                base[i] &= entries[*item as usize].mask[i];
-            }
-        }
-        plan.push((base, taken));
+        plan.push((base(entries, &taken), taken));
         left = rest;
     }
     plan
@@ -89,41 +100,92 @@ fn divide<const A: usize, const N: usize>(entries: &[Entry<A, N>], least: usize)
 
 /// The mask by which the entries that ask for all of it are told apart best: most bits of
 /// information, summed over the entries.
+///
+/// Found by trying: from prefix lengths of both addresses together and from nothing, the change of
+/// one field that makes it best, as long as one makes it better.
 fn best_mask<const A: usize, const N: usize>(entries: &[Entry<A, N>], items: &[u32]) -> Words<N> {
     let mut gauge =
         Gauge { entries, items, counts: vec![0; (items.len() * 2).next_power_of_two()] };
-    let lens: Vec<(u8, u8)> =
-        items.iter().map(|item| entries[*item as usize].prefix_lens()).collect();
-    let steps = |len: fn(&(u8, u8)) -> u8| {
-        let mut lens: Vec<u8> = lens.iter().map(len).collect();
-        lens.sort_unstable();
-        let mut steps: Vec<u8> = (0..10).map(|i| lens[(lens.len() - 1) * i / 9]).collect();
-        steps.push(0);
-        steps.dedup();
-        steps.sort_unstable();
-        steps.dedup();
-        steps
-    };
-    let (src, dst) = (steps(|lens| lens.0), steps(|lens| lens.1));
+    let fields = fields::<A, N>();
+    let steps: Vec<Vec<Words<N>>> = fields
+        .iter()
+        .enumerate()
+        .map(|(i, field)| steps(entries, items, field, if i < ADDRESSES { 6 } else { 4 }))
+        .collect();
     let mut best = (0.0, [0; N]);
-    for &src in &src {
-        for &dst in &dst {
-            let mask = address_mask::<A, N>(src, dst);
-            best = gauge.better(best, mask);
+    for src in &steps[0] {
+        for dst in &steps[1] {
+            best = gauge.better(best, std::array::from_fn(|i| src[i] | dst[i]));
         }
     }
-    // Then the other fields, each whole or not at all.
-    loop {
-        let before = best.0;
-        for (word, bits) in fields::<A, N>() {
-            let mut mask = best.1;
-            mask[word] ^= if mask[word] & bits == bits { bits } else { bits & !mask[word] };
-            best = gauge.better(best, mask);
+    let mut climb = |start: (f64, Words<N>)| {
+        let mut best = start;
+        loop {
+            let (before, mask) = best;
+            for (field, steps) in fields.iter().zip(&steps) {
+                for step in steps {
+                    let changed = std::array::from_fn(|i| mask[i] & !field[i] | step[i]);
+                    best = gauge.better(best, changed);
+                }
+            }
+            if best.0 <= before {
+                return best;
+            }
         }
-        if best.0 <= before {
-            return best.1;
+    };
+    let (from_addresses, from_nothing) = (climb(best), climb((0.0, [0; N])));
+    if from_nothing.0 > from_addresses.0 { from_nothing.1 } else { from_addresses.1 }
+}
+
+/// How many of the [`fields`] are addresses; they come first.
+const ADDRESSES: usize = 2;
+
+/// The bits of each field of a key.
+fn fields<const A: usize, const N: usize>() -> Vec<Words<N>> {
+    let address = |src: u8, dst: u8| address_mask::<A, N>(src, dst);
+    let bits = family(A).bits();
+    let field = |word: usize, bits: u64| {
+        let mut mask = [0; N];
+        if word < N {
+            mask[word] = bits;
         }
-    }
+        mask
+    };
+    let (t, s, g) = (transport(A), sides(A), tag(A));
+    let mut fields = vec![
+        address(bits, 0),
+        address(0, bits),
+        field(t, 0xffff << 48),
+        field(t, 0xffff << 32),
+        field(t, 0xff << PROTOCOL_SHIFT),
+        field(t, 0xff << DSCP_SHIFT),
+        field(s, 0xffff << 48),
+        field(s, 0xffff << 32),
+        field(s, 0xffff << 16),
+        field(s, 0xffff),
+        field(g, 1 << FRAGMENT_SHIFT),
+        field(g, 0xffff),
+    ];
+    fields.retain(|field| ones(field) > 0);
+    fields
+}
+
+/// What entries ask for in a field, from nothing to most: at most `most` steps and nothing.
+fn steps<const A: usize, const N: usize>(
+    entries: &[Entry<A, N>],
+    items: &[u32],
+    field: &Words<N>,
+    most: usize,
+) -> Vec<Words<N>> {
+    let asked = |item: &u32| -> Words<N> {
+        std::array::from_fn(|i| entries[*item as usize].mask[i] & field[i])
+    };
+    let mut all: Vec<Words<N>> = items.iter().map(asked).collect();
+    all.sort_unstable_by_key(ones);
+    let mut steps: Vec<Words<N>> = vec![[0; N]];
+    steps.extend((0..=most).map(|i| all[(all.len() - 1) * i / most]));
+    steps.dedup();
+    steps
 }
 
 struct Gauge<'a, const A: usize, const N: usize> {
@@ -175,13 +237,4 @@ fn address_mask<const A: usize, const N: usize>(src: u8, dst: u8) -> Words<N> {
     let words = transport(A);
     mask[..words].copy_from_slice(&packed[..words]);
     mask
-}
-
-/// The fields that are not addresses, as bits of words.
-fn fields<const A: usize, const N: usize>() -> impl Iterator<Item = (usize, u64)> {
-    let transport =
-        [0xffff << 48, 0xffff << 32, 0xff << 24, 0xff << 16].map(|bits| (transport(A), bits));
-    let sides = [0xffff << 48, 0xffff << 32, 0xffff << 16, 0xffff].map(|bits| (sides(A), bits));
-    let tag = [1 << 16, 0xffff].map(|bits| (tag(A), bits));
-    transport.into_iter().chain(sides).chain(tag).filter(|(word, _)| *word < N)
 }

@@ -5,7 +5,7 @@ use crate::block::NONE;
 use crate::cell::Cell;
 use crate::entry::Entry;
 use crate::split::{Limits, Split};
-use crate::tree::{Inseparable, Planter, Target};
+use crate::tree::{Planter, Target};
 use crate::words::{Words, hash};
 
 /// Where a root leads the keys of one slot.
@@ -98,7 +98,7 @@ impl<const N: usize> Root<N> {
         items: &[u32],
         base: Words<N>,
         rank: usize,
-    ) -> Result<Self, Inseparable> {
+    ) -> Self {
         let asking: Vec<_> = items.iter().map(|item| &entries[*item as usize]).collect();
         let split = Split::of(&asking, &Cell::ALL, base, Limits { open_bits: 8, copies: 1.2 });
         let slot_bits = (split.groups.len() * 2).next_power_of_two().trailing_zeros();
@@ -127,11 +127,11 @@ impl<const N: usize> Root<N> {
                 }
             };
             let first = all.first().copied();
-            let target = planter.place(all, cell, 0)?;
+            let target = planter.place(all, cell, 0);
             let best = first.map_or(NONE, |item| entries[item as usize].rule);
             root.slots[root.slot(alike[0].0)] = Slot { target, best };
             root.most = root.most.max(planter.most(target));
         }
-        Ok(root)
+        root
     }
 }

@@ -80,6 +80,11 @@ impl<const N: usize> Split<N> {
         self.groups.iter().map(|group| weight(group) / all * length(group)).sum()
     }
 
+    /// Whether every group has fewer items than the `all` that were split.
+    pub fn divides(&self, all: usize) -> bool {
+        self.groups.len() > 1 && self.groups.iter().all(|group| group.items.len() < all)
+    }
+
     fn copies(&self) -> usize {
         self.groups.iter().map(|group| group.items.len()).sum()
     }

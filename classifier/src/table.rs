@@ -5,9 +5,9 @@ use crate::block::{Columns, LANES, NONE, Portable, index_row};
 use crate::burst::{BURST, BlockSteps, Burst, Numbers, Step, Steps, sort};
 use crate::entry::{Entry, Uses};
 use crate::isa::Isa;
-use crate::plan::{Plan, plans};
+use crate::plan::{Plan, plans, sample};
 use crate::roots::{Root, Slot};
-use crate::tree::{Arenas, Inseparable, Planter, Target};
+use crate::tree::{Arenas, Planter, Target};
 use crate::words::{Words, hash};
 
 /// The rules of one family, compiled.
@@ -24,41 +24,27 @@ pub(crate) struct Table<const A: usize, const N: usize> {
 
 impl<const A: usize, const N: usize> Table<A, N> {
     /// The table of `entries`, in the order of their rules, that costs the least of those tried.
-    pub fn compile(entries: &[Entry<A, N>], uses: Uses) -> Result<Self, Inseparable> {
+    pub fn compile(entries: &[Entry<A, N>], uses: Uses) -> Self {
         let columns = Columns::of::<A>(uses);
-        let mut best: Option<(f64, Self)> = None;
-        let mut failure = None;
-        let sample = crate::plan::sample(entries);
-        for plan in plans(entries) {
-            match Self::plant(entries, columns, &plan) {
-                Ok(table) => {
-                    let cost = table.cost_of(&sample);
-                    if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                        best = Some((cost, table));
-                    }
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        match (best, failure) {
-            (Some((_, table)), _) => Ok(table),
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(Table { roots: Vec::new(), arenas: Arenas::default(), columns }),
-        }
+        let mut tables =
+            plans(entries).into_iter().map(|plan| Self::plant(entries, columns, &plan));
+        let Some(first) = tables.next() else {
+            return Table { roots: Vec::new(), arenas: Arenas::default(), columns };
+        };
+        let Some(second) = tables.next() else { return first };
+        let sample = sample(entries);
+        if second.cost_of(&sample) < first.cost_of(&sample) { second } else { first }
     }
 
-    fn plant(
-        entries: &[Entry<A, N>],
-        columns: Columns,
-        plan: &Plan<N>,
-    ) -> Result<Self, Inseparable> {
+    fn plant(entries: &[Entry<A, N>], columns: Columns, plan: &Plan<N>) -> Self {
         let mut planter = Planter::new(entries, columns, Arenas::default());
-        let mut roots = Vec::with_capacity(plan.len());
-        for (rank, (base, items)) in plan.iter().enumerate() {
-            roots.push(Root::plant(&mut planter, entries, items, *base, rank)?);
-        }
+        let mut roots: Vec<Root<N>> = plan
+            .iter()
+            .enumerate()
+            .map(|(rank, (base, items))| Root::plant(&mut planter, entries, items, *base, rank))
+            .collect();
         roots.sort_by_key(|root| root.best);
-        Ok(Table { roots, arenas: planter.finish(), columns })
+        Table { roots, arenas: planter.finish(), columns }
     }
 
     pub fn memory_usage(&self) -> usize {
@@ -79,7 +65,7 @@ impl<const A: usize, const N: usize> Table<A, N> {
             .map(|slot| self.arenas.dearest::<N>(slot.target, rows))
             .max_by_key(|(cost, _)| *cost)
             .map_or(Target::NOTHING, |(_, leaf)| leaf);
-        let (first, count) = leaf.to_blocks();
+        let (first, count) = self.arenas.extent(leaf);
         let mut rules: Vec<_> =
             (first..first + count).flat_map(|block| self.rules_in(block)).collect();
         rules.sort_unstable();
@@ -133,7 +119,7 @@ impl<const A: usize, const N: usize> Table<A, N> {
                     target = self.arenas.follow(target, words);
                 }
             }
-            let blocks = target.to_blocks().1;
+            let blocks = self.arenas.extent(target).1;
             cost.blocks += blocks;
             cost.lines += blocks * self.columns.rows::<A>();
             // SAFETY: the portable code runs everywhere; the target is not a node.
@@ -188,7 +174,7 @@ impl<const A: usize, const N: usize> Table<A, N> {
     /// set of `I`.
     #[inline(always)]
     unsafe fn compare<I: Isa>(&self, target: Target, words: &Words<N>) -> RuleIndex {
-        let (first, count) = target.to_blocks();
+        let (first, count) = self.arenas.extent(target);
         let mut best = NONE;
         for block in first..first + count {
             // SAFETY: the blocks of a target are inside the arena; the rest is the caller's.
@@ -274,7 +260,7 @@ impl<const A: usize, const N: usize> Table<A, N> {
                 unsafe { self.improve::<I>(step.place(), step.key(), burst, best) };
             }
             for step in long.as_slice() {
-                let (first, count) = step.target().to_blocks();
+                let (first, count) = self.arenas.extent(step.target());
                 for block in first + 2..first + count {
                     // SAFETY: see above.
                     unsafe { self.improve::<I>(block, step.key(), burst, best) };

@@ -1,6 +1,5 @@
 //! What a slot leads to: blocks of rules, or a node with slots of its own.
 
-use crate::RuleIndex;
 use crate::block::{Columns, LANES, Row, empty, write};
 use crate::cell::Cell;
 use crate::entry::Entry;
@@ -14,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 /// | bits | 31 | 30..6 | 5..0 |
 /// |---|---|---|---|
 /// | nothing | 0 | 0 | 0 |
-/// | blocks | 0 | first block | how many |
+/// | blocks | 0 | first block | how many, 63 for more |
 /// | node | 1 | line of the node's first word, 31 bits | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
@@ -23,12 +22,12 @@ pub(crate) struct Target(pub u32);
 impl Target {
     pub const NOTHING: Target = Target(0);
     const NODE: u32 = 1 << 31;
-    /// Most blocks of a leaf.
-    pub const MOST_BLOCKS: usize = 63;
+    /// So many blocks or more: see [`Arenas::extent`].
+    const MANY: usize = 63;
 
     fn blocks(first: usize, count: usize) -> Self {
-        debug_assert!(first < 1 << 25 && (1..=Self::MOST_BLOCKS).contains(&count));
-        Target((first as u32) << 6 | count as u32)
+        debug_assert!(first < 1 << 25 && count > 0);
+        Target((first as u32) << 6 | count.min(Self::MANY) as u32)
     }
 
     fn node(line: usize) -> Self {
@@ -41,7 +40,7 @@ impl Target {
         self.0 & Self::NODE != 0
     }
 
-    /// First block and number of blocks.
+    /// First block, and number of blocks up to [`MANY`](Target::MANY).
     #[inline(always)]
     pub fn to_blocks(self) -> (usize, usize) {
         ((self.0 >> 6) as usize, (self.0 & 63) as usize)
@@ -64,18 +63,31 @@ pub(crate) struct NodeLine(pub [u64; 8]);
 pub(crate) struct Arenas {
     pub nodes: Vec<NodeLine>,
     pub blocks: Vec<Row>,
+    /// First block and number of blocks of the leaves that have many, in order.
+    many: Vec<(u32, u32)>,
 }
 
 impl Arenas {
     pub fn memory_usage(&self) -> usize {
-        size_of_val(&*self.nodes) + size_of_val(&*self.blocks)
+        size_of_val(&*self.nodes) + size_of_val(&*self.blocks) + size_of_val(&*self.many)
+    }
+
+    /// First block and number of blocks of a leaf.
+    #[inline(always)]
+    pub fn extent(&self, target: Target) -> (usize, usize) {
+        let (first, count) = target.to_blocks();
+        if count < Target::MANY {
+            return (first, count);
+        }
+        let at = self.many.partition_point(|(other, _)| (*other as usize) < first);
+        (first, self.many[at].1 as usize)
     }
 
     /// The cache lines that following `target` costs at most, and the leaf that costs them. Blocks
     /// have `rows` rows.
     pub fn dearest<const N: usize>(&self, target: Target, rows: usize) -> (usize, Target) {
         if !target.is_node() {
-            return (target.to_blocks().1 * rows, target);
+            return (self.extent(target).1 * rows, target);
         }
         let word = |at: usize| self.nodes[target.to_node() + at / 8].0[at % 8];
         let slots = 1usize << (64 - word(N));
@@ -145,14 +157,6 @@ fn slot_bits<const N: usize>(split: &Split<N>) -> Option<u32> {
     (fullest < all).then_some(bits)
 }
 
-/// Rules that would have to be compared one after another, more of them than a leaf may hold.
-#[derive(Clone, Debug)]
-pub(crate) struct Inseparable {
-    pub rules: Vec<RuleIndex>,
-    /// Cache lines that this would take.
-    pub lines: usize,
-}
-
 /// Puts entries into arenas.
 pub(crate) struct Planter<'a, const A: usize, const N: usize> {
     entries: &'a [Entry<A, N>],
@@ -217,15 +221,10 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
     }
 
     /// A target for the keys of `cell`, of which `items`, in order, may match some.
-    pub fn place(
-        &mut self,
-        mut items: Vec<u32>,
-        cell: &Cell<N>,
-        depth: usize,
-    ) -> Result<Target, Inseparable> {
+    pub fn place(&mut self, mut items: Vec<u32>, cell: &Cell<N>, depth: usize) -> Target {
         self.reduce(&mut items, cell);
         if items.is_empty() {
-            return Ok(Target::NOTHING);
+            return Target::NOTHING;
         }
         if items.len() > LANES && depth < MOST_DEPTH && self.placed < self.most_placed {
             if let Some(split) = self.split(&items, cell, depth) {
@@ -277,13 +276,15 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
                 base[i] &= mask[i];
             }
         }
+        // What is generous in a small table no longer fits into a cache in a large one.
+        let generous = self.entries.len() <= 20_000;
         let copies = match (depth, items.len()) {
-            (0..4, ..=1024) => 8.0,
-            (0..4, _) => 4.0,
+            (0..4, ..=1024) if generous => 8.0,
+            (0..4, _) if generous => 4.0,
+            (_, LONG..) => 3.0,
             _ => 1.7,
         };
-        let limits = Limits { open_bits: 10, copies };
-        let split = Split::of(&entries, cell, base, limits);
+        let split = Split::of(&entries, cell, base, Limits { open_bits: 10, copies });
         let saved = items.len().div_ceil(LANES) as f64 - split.blocks();
         if split.groups.len() > 1 && saved > NODE_BLOCKS {
             return Some(split);
@@ -291,17 +292,14 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
         if items.len() <= LONG {
             return None;
         }
-        Split::of_ranges(&entries, cell)
+        let ranges = Split::of_ranges(&entries, cell);
+        ranges.or_else(|| split.divides(items.len()).then_some(split))
     }
 
-    fn node(
-        &mut self,
-        items: &[u32],
-        cell: &Cell<N>,
-        split: Split<N>,
-        depth: usize,
-    ) -> Result<Target, Inseparable> {
-        let Some(bits) = slot_bits(&split) else { return self.leaf(items.to_vec()) };
+    fn node(&mut self, items: &[u32], cell: &Cell<N>, split: Split<N>, depth: usize) -> Target {
+        let Some((split, bits)) = self.told_apart(items, cell, split) else {
+            return self.leaf(items.to_vec());
+        };
         let shift = 64 - bits;
         let line = self.arenas.nodes.len();
         let words = N + 1 + (1usize << bits) / 2;
@@ -329,7 +327,7 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
                     cell
                 }
             };
-            let target = self.place(all, cell, depth + 1)?;
+            let target = self.place(all, cell, depth + 1);
             let (slot, at) = (alike[0].0, N + 1 + alike[0].0 / 2);
             let word = &mut self.arenas.nodes[line + at / 8].0[at % 8];
             // In memory the even slot comes first, whatever the order of bytes.
@@ -337,23 +335,39 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
             pair[slot % 2 * 4..][..4].copy_from_slice(&target.0.to_ne_bytes());
             *word = u64::from_ne_bytes(pair);
         }
-        Ok(Target::node(line))
+        Target::node(line)
     }
 
-    fn leaf(&mut self, items: Vec<u32>) -> Result<Target, Inseparable> {
-        let count = items.len().div_ceil(LANES);
-        if count > Target::MOST_BLOCKS {
-            let rules = items.iter().map(|item| self.entries[*item as usize].rule);
-            let lines = count * self.columns.rows::<A>();
-            return Err(Inseparable { rules: rules.collect(), lines });
+    /// A split whose groups do not all hash to one slot, and how many bits of the hash it takes.
+    fn told_apart(
+        &self,
+        items: &[u32],
+        cell: &Cell<N>,
+        split: Split<N>,
+    ) -> Option<(Split<N>, u32)> {
+        if let Some(bits) = slot_bits(&split) {
+            return Some((split, bits));
         }
+        // Values that collide in all bits, by a strange chance or by intent, do not in a few.
+        let entries: Vec<_> = items.iter().map(|item| &self.entries[*item as usize]).collect();
+        let split = Split::of(&entries, cell, [0; N], Limits { open_bits: 10, copies: 4.0 });
+        let bits = slot_bits(&split)?;
+        Some((split, bits))
+    }
+
+    fn leaf(&mut self, items: Vec<u32>) -> Target {
+        let count = items.len().div_ceil(LANES);
         if let Some(target) = self.leaves.get(&items[..]) {
-            return Ok(*target);
+            return *target;
         }
         self.placed += items.len();
-        let target = Target::blocks(self.blocks_for(&items, count), count);
+        let first = self.blocks_for(&items, count);
+        if count >= Target::MANY {
+            self.arenas.many.push((first as u32, count as u32));
+        }
+        let target = Target::blocks(first, count);
         self.leaves.insert(items.into(), target);
-        Ok(target)
+        target
     }
 
     /// Puts items into one block that has room, or else into new ones: the first block's number.

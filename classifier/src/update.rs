@@ -142,8 +142,7 @@ impl Updater {
     /// [`EditError`].
     pub fn apply(&mut self, edits: &[Edit]) -> Result<Applied, EditError> {
         let plan = Plan::of(edits, self.rules.len())?;
-        if let Some(patched) = self.patch(&plan) {
-            let (classifier, entries) = patched.map_err(EditError::Build)?;
+        if let Some((classifier, entries)) = self.patch(&plan) {
             self.rules = plan.merge(std::mem::take(&mut self.rules).into_iter());
             self.entries = entries;
             self.classifier = Arc::new(classifier);
@@ -154,7 +153,7 @@ impl Updater {
         Ok(Applied::Rebuilt)
     }
 
-    fn patch(&self, plan: &Plan<'_>) -> Option<Result<(Classifier, AnyEntries), BuildError>> {
+    fn patch(&self, plan: &Plan<'_>) -> Option<(Classifier, AnyEntries)> {
         if plan.fresh.len() + plan.gone.len() > MOST_EDITS || plan.rules > self.config.max_rules {
             return None;
         }
@@ -162,39 +161,32 @@ impl Updater {
         if !self.uses.has(Uses::of(&fresh)) {
             return None;
         }
-        let patched = match (&self.classifier.tables, &self.entries) {
+        let (tables, entries) = match (&self.classifier.tables, &self.entries) {
             (Layout::Plain(tables), AnyEntries::Plain(entries)) => {
-                patch_tables(tables, entries, plan)?
-                    .map(|(tables, entries)| (Layout::Plain(tables), AnyEntries::Plain(entries)))
+                let (tables, entries) = patch_tables(tables, entries, plan)?;
+                (Layout::Plain(tables), AnyEntries::Plain(entries))
             }
             (Layout::Full(tables), AnyEntries::Full(entries)) => {
-                patch_tables(tables, entries, plan)?
-                    .map(|(tables, entries)| (Layout::Full(tables), AnyEntries::Full(entries)))
+                let (tables, entries) = patch_tables(tables, entries, plan)?;
+                (Layout::Full(tables), AnyEntries::Full(entries))
             }
             _ => return None,
-        };
-        let (tables, entries) = match patched {
-            Ok(patched) => patched,
-            // A build divides the rules anew, and may find a way.
-            Err(_) => return None,
         };
         let classifier = self.classifier.with_tables(tables);
         if classifier.memory_usage() > self.built + self.built / 2 + 65536 {
             return None;
         }
+        // A build divides the rules anew, and may stay within a limit that a patch passes.
         let checked = self.config.check(classifier).ok()?;
-        Some(Ok((checked, entries)))
+        Some((checked, entries))
     }
 }
-
-type Patched<const F: usize, const S: usize> =
-    Result<(Tables<F, S>, Entries<F, S>), crate::tree::Inseparable>;
 
 fn patch_tables<const F: usize, const S: usize>(
     tables: &Tables<F, S>,
     entries: &Entries<F, S>,
     plan: &Plan<'_>,
-) -> Option<Patched<F, S>> {
+) -> Option<(Tables<F, S>, Entries<F, S>)> {
     let fresh: Entries<F, S> = Entries::of(plan.fresh.iter().copied());
     let after = Entries {
         v4: merge_entries(&entries.v4, &fresh.v4, &plan.renumber, |entry| &mut entry.rule),
@@ -217,7 +209,7 @@ fn patch_tables<const F: usize, const S: usize>(
         fresh: &fresh.v6,
         renumber: &plan.renumber,
     })?;
-    Some(v4.and_then(|v4| Ok((Tables { v4, v6: v6? }, after))))
+    Some((Tables { v4, v6 }, after))
 }
 
 /// The entries after an edit, in the order of their rules.

@@ -4,6 +4,7 @@
 //! apply is left out.
 
 use crate::diagnostic::Diagnostic;
+use crate::policy::{Audit, Made};
 use crate::yaml;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -76,6 +77,14 @@ pub struct PolicyStatus {
     pub rules: usize,
     /// Entries of the compiled table: what the rules were lowered to.
     pub entries: usize,
+    /// Rules that could be left out; `bulkhead check` tells which and why. Absent until the policy
+    /// is audited, which begins when every worker judges by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<usize>,
+    /// How the table was made.
+    pub table_made: Made,
+    /// The most cache lines that a lookup in the table touches.
+    pub worst_case_cache_lines: usize,
     /// Time from the policy's text to its table, seconds.
     pub compile_seconds: f64,
     /// From the publication until the last worker took it, seconds; absent for the first table,
@@ -350,12 +359,18 @@ pub struct Applied {
     pub rules: usize,
     /// Entries of the compiled table: what the rules were lowered to.
     pub entries: usize,
-    /// Bytes of that table.
+    /// How that table was made.
+    pub table_made: Made,
+    /// Its bytes.
     pub table_bytes: u64,
+    /// The most cache lines that a lookup in it touches.
+    pub worst_case_cache_lines: usize,
     /// Time from the policy's text to its table, beside the traffic, seconds.
     pub compile_seconds: f64,
     /// From the publication until the last worker took it, seconds.
     pub swap_seconds: f64,
+    /// Rules that could be left out.
+    pub audit: Audit,
 }
 
 /// Every answer that is not a success.
@@ -383,8 +398,12 @@ pub struct Checked {
     pub entries: usize,
     /// Bytes of that table, for one worker.
     pub table_bytes: u64,
+    /// The most cache lines that a lookup in it touches.
+    pub worst_case_cache_lines: usize,
     /// Time from the policy's text to its table, seconds.
     pub compile_seconds: f64,
     /// What is wrong; empty when valid.
     pub diagnostics: Vec<Diagnostic>,
+    /// Rules that could be left out of a valid policy.
+    pub audit: Audit,
 }

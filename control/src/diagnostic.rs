@@ -38,14 +38,24 @@ impl Diagnostic {
         }
     }
 
-    /// The same, at a place in the file; `source` is the text of that line.
-    pub(crate) fn at(mut self, place: Place, source: Option<&str>) -> Self {
+    /// The same, at a place in the file.
+    pub(crate) fn at(mut self, place: Place) -> Self {
         if place.line > 0 {
             self.line = Some(place.line);
             self.column = Some(place.column);
-            self.source = source.map(str::to_owned);
         }
         self
+    }
+
+    /// Gives diagnostics about the file with this text the lines they point at.
+    pub(crate) fn show_sources<'d>(all: impl IntoIterator<Item = &'d mut Diagnostic>, text: &str) {
+        let mut lines = None;
+        for diagnostic in all {
+            let Some(line) = diagnostic.line else { continue };
+            let lines = lines.get_or_insert_with(|| text.lines().collect::<Vec<_>>());
+            let source = (line as usize).checked_sub(1).and_then(|line| lines.get(line));
+            diagnostic.source = source.map(|&line| line.to_owned());
+        }
     }
 
     /// The source line cut to a window around the column, and the caret's position in it.
@@ -59,13 +69,14 @@ impl Diagnostic {
     }
 }
 
-impl fmt::Display for Diagnostic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Diagnostic {
+    /// As [`Display`](fmt::Display) does, with `kind` before the message.
+    pub(crate) fn write(&self, f: &mut fmt::Formatter<'_>, kind: &str) -> fmt::Result {
         f.write_str(&self.file)?;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {kind}{}", self.message)?;
         if let (true, Some(line), Some((source, caret))) =
             (f.alternate(), self.line, self.excerpt())
         {
@@ -74,6 +85,12 @@ impl fmt::Display for Diagnostic {
             write!(f, "\n {number} | {source}\n {margin} | {}^", " ".repeat(caret))?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "")
     }
 }
 
@@ -194,13 +211,10 @@ impl<'a> Report<'a> {
     /// Everything that was wrong, by line.
     pub(crate) fn into_diagnostics(mut self) -> Diagnostics {
         self.found.sort();
-        let mut lines = (1u32..).zip(self.text.lines()).peekable();
-        let mut all = Vec::with_capacity(self.found.len() + 1);
-        for (place, message) in &self.found {
-            while lines.next_if(|(number, _)| *number < place.line).is_some() {}
-            let source = lines.peek().map(|(_, line)| *line);
-            all.push(Diagnostic::about(self.file, message).at(*place, source));
-        }
+        let diagnostic =
+            |(place, message): &(Place, String)| Diagnostic::about(self.file, message).at(*place);
+        let mut all: Vec<_> = self.found.iter().map(diagnostic).collect();
+        Diagnostic::show_sources(&mut all, self.text);
         if self.beyond > 0 {
             let message = format!("{} more errors are not shown", self.beyond);
             all.push(Diagnostic::about(self.file, message));
@@ -252,8 +266,10 @@ mod tests {
 
     fn sample() -> Diagnostic {
         let text = "zones: {}\nrules:\n  - from: server\n";
-        Diagnostic::about("policy.yaml", "unknown zone `server`")
-            .at(Place { line: 3, column: 11 }, text.lines().nth(2))
+        let mut sample = Diagnostic::about("policy.yaml", "unknown zone `server`")
+            .at(Place { line: 3, column: 11 });
+        Diagnostic::show_sources([&mut sample], text);
+        sample
     }
 
     #[test]
@@ -279,8 +295,8 @@ mod tests {
     #[test]
     fn the_caret_stays_in_view_on_a_very_long_line() {
         let text = "x".repeat(100_000);
-        let diagnostic =
-            Diagnostic::about("p", "m").at(Place { line: 1, column: 70_000 }, Some(&text));
+        let mut diagnostic = Diagnostic::about("p", "m").at(Place { line: 1, column: 70_000 });
+        Diagnostic::show_sources([&mut diagnostic], &text);
         let shown = format!("{diagnostic:#}");
         let longest = shown.lines().map(str::len).max().unwrap();
         assert!(longest < 120, "{longest}");

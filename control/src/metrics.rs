@@ -373,6 +373,12 @@ fn table_families(app: &App, snapshot: &Snapshot) -> Vec<Family> {
         )
         .with(&[], snapshot.entries as f64),
         Family::gauge(
+            "bulkhead_table_worst_case_cache_lines",
+            "The most cache lines that a lookup in the compiled table touches.",
+            &[],
+        )
+        .with(&[], revision.worst_case() as f64),
+        Family::gauge(
             "bulkhead_table_compile_seconds",
             "Time from the policy's text to the table in force.",
             &[],

@@ -58,8 +58,9 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Dia
     }
     serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let (error, place) = located(&error);
-        let source = text.lines().nth((place.line as usize).saturating_sub(1));
-        Diagnostic::about(file, message(error)).at(place, source)
+        let mut diagnostic = Diagnostic::about(file, message(error)).at(place);
+        Diagnostic::show_sources([&mut diagnostic], text);
+        diagnostic
     })
 }
 

@@ -81,6 +81,7 @@ fn the_families_are_these() {
         "table_generation gauge",
         "table_rules gauge",
         "table_swap_seconds gauge",
+        "table_worst_case_cache_lines gauge",
         "worker_up gauge",
     ];
     assert_eq!(families, BTreeSet::from(expected));

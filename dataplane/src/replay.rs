@@ -236,7 +236,8 @@ impl ZoneLookup {
     fn new(networks: &[(AddressMatch, ZoneId)]) -> Self {
         let mut networks = networks.to_vec();
         networks.sort_by_key(|(network, _)| free_bits(network));
-        let unlimited = Config { max_rules: usize::MAX, max_memory: usize::MAX };
+        let unlimited =
+            Config { max_rules: usize::MAX, max_memory: usize::MAX, ..Config::default() };
         let mut builder = Builder::new(unlimited);
         for (network, _) in &networks {
             builder.push(Rule { src: network.clone(), ..Rule::ANY });

@@ -2,6 +2,7 @@
 
 use crate::verdict::Action;
 use classifier::{Classifier, Lookup, PacketKey, RuleIndex};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What the data path keeps of a policy's rule.
@@ -18,7 +19,7 @@ pub struct TableRule {
 #[derive(Debug)]
 pub struct Table {
     generation: u64,
-    classifier: Classifier,
+    classifier: Arc<Classifier>,
     /// For each rule of the classifier, the index into `rules`.
     entries: Box<[u32]>,
     rules: Box<[TableRule]>,
@@ -36,7 +37,7 @@ impl Table {
     /// If an entry points past `rules`.
     pub fn new(
         generation: u64,
-        classifier: Classifier,
+        classifier: impl Into<Arc<Classifier>>,
         entries: Vec<u32>,
         rules: Vec<TableRule>,
         workers: usize,
@@ -45,7 +46,7 @@ impl Table {
         let slab = || rules.iter().map(|_| AtomicU64::new(0)).collect();
         Table {
             generation,
-            classifier,
+            classifier: classifier.into(),
             entries: entries.into(),
             hits: (0..workers).map(|_| slab()).collect(),
             rules: rules.into(),
@@ -78,6 +79,11 @@ impl Table {
             + size_of_val(&*self.entries)
             + self.rules.iter().map(|r| size_of::<TableRule>() + r.id.len()).sum::<usize>()
             + self.hits.iter().map(|slab| size_of_val(&**slab)).sum::<usize>()
+    }
+
+    /// The most cache lines that judging a packet can touch in the classifier.
+    pub fn worst_case(&self) -> usize {
+        self.classifier.worst_case()
     }
 
     /// The first rule that matches, as an index into [`rules`](Table::rules), and its action.

@@ -43,7 +43,8 @@ impl Engine {
 /// # Errors
 /// If the rules cannot be compiled at all.
 pub fn compile(rules: Vec<Rule>) -> Result<Classifier, BuildError> {
-    let mut builder = Builder::new(Config { max_rules: usize::MAX, max_memory: usize::MAX });
+    let mut builder =
+        Builder::new(Config { max_rules: usize::MAX, max_memory: usize::MAX, ..Config::default() });
     for rule in rules {
         builder.push(rule);
     }

@@ -120,8 +120,8 @@ impl<const W: usize> Strip<W> {
     fn compare(&self, words: &[u32; W], wrong: &mut [u32; STRIP]) -> bool {
         let mut some = false;
         for (place, wrong) in wrong.iter_mut().enumerate() {
-            for word in 0..W {
-                *wrong |= words[word] & self.masks[word][place] ^ self.values[word][place];
+            for (word, (values, masks)) in words.iter().zip(self.values.iter().zip(&self.masks)) {
+                *wrong |= word & masks[place] ^ values[place];
             }
             some |= *wrong == 0;
         }

@@ -1,9 +1,10 @@
 //! `bulkhead apply`: put a policy in force.
 
+use super::check::complain_of;
 use super::format::{count, seconds};
 use super::{Exit, SocketArgs, output};
 use crate::client::{Client, ClientError};
-use crate::diagnostic::{Diagnostic, Diagnostics, Place};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::yaml;
 use clap::Args;
 use hyper::StatusCode;
@@ -15,7 +16,8 @@ use std::process::ExitCode;
 ///
 /// The gateway compiles it beside the traffic and swaps it in whole between two bursts of packets;
 /// the command returns when every worker judges by it. A policy that is invalid changes nothing:
-/// its errors are printed and the exit code is 3.
+/// its errors are printed and the exit code is 3. Rules that could be left out are printed as
+/// warnings.
 #[derive(Args, Debug)]
 pub(super) struct ApplyArgs {
     /// The policy file
@@ -47,19 +49,25 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
     };
     match client.apply(&file, text.clone(), args.if_generation) {
         Ok(applied) if args.json => output::json(Exit::Done, &applied),
-        Ok(applied) => output::facts(Exit::Done, |out| {
-            writeln!(
-                out,
-                "generation {} -> {}: {}, {}, compiled in {}, swapped in {}",
-                applied.previous_generation,
-                applied.generation,
-                count(applied.rules, "rule", "rules"),
-                count(applied.entries, "entry", "entries"),
-                seconds(applied.compile_seconds),
-                seconds(applied.swap_seconds)
-            )
-        }),
-        Err(ClientError::Refused { status, error }) => {
+        Ok(mut applied) => {
+            // The gateway sends places; the lines they point at are here.
+            applied.audit.show_sources(&text);
+            complain_of(&applied.audit);
+            output::facts(Exit::Done, |out| {
+                writeln!(
+                    out,
+                    "generation {} -> {}: {}, {}, compiled in {} ({}), swapped in {}",
+                    applied.previous_generation,
+                    applied.generation,
+                    count(applied.rules, "rule", "rules"),
+                    count(applied.entries, "entry", "entries"),
+                    seconds(applied.compile_seconds),
+                    applied.table_made.as_str(),
+                    seconds(applied.swap_seconds)
+                )
+            })
+        }
+        Err(ClientError::Refused { status, mut error }) => {
             let exit = match status {
                 StatusCode::UNPROCESSABLE_ENTITY => Exit::InvalidPolicy,
                 StatusCode::CONFLICT => Exit::AssertionFailed,
@@ -69,14 +77,8 @@ pub(super) fn run(args: &ApplyArgs) -> ExitCode {
                 return output::json(exit, &error);
             }
             if !error.diagnostics.is_empty() {
-                // The gateway sends places; the lines they point at are here.
-                let show = |d: Diagnostic| {
-                    let (line, column) = (d.line.unwrap_or(0), d.column.unwrap_or(0));
-                    let source = (line as usize).checked_sub(1).and_then(|i| text.lines().nth(i));
-                    d.at(Place { line, column }, source)
-                };
-                let shown = error.diagnostics.into_iter().map(show).collect();
-                output::complain(format_args!("{:#}", Diagnostics(shown)));
+                Diagnostic::show_sources(&mut error.diagnostics, &text);
+                output::complain(format_args!("{:#}", Diagnostics(error.diagnostics)));
             }
             output::failure(exit, error.error)
         }

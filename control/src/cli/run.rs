@@ -1,11 +1,12 @@
 //! `bulkhead run`: the gateway, in the foreground.
 
 use super::check::exit_of;
+use super::format::count;
 use super::{Exit, output};
 use crate::config::Config;
-use crate::diagnostic::{Diagnostics, LoadError};
+use crate::diagnostic::{Diagnostics, LoadError, printable};
 use crate::metrics;
-use crate::policy::{self, Policy};
+use crate::policy::{Compiler, Policy};
 use crate::server::{App, Revision, Server};
 use clap::Args;
 use dataplane::{Forward, Gateway, OnExit, StartError};
@@ -76,14 +77,15 @@ fn try_run(args: &RunArgs) -> Result<(), Failure> {
     let server = Server::bind(&config.control_socket).map_err(|e| failed(&e))?;
     let exporter = config.metrics.map(metrics::bind).transpose().map_err(|e| failed(&e))?;
 
+    let mut compiler = Compiler::default();
     let mut first = None;
     let on_exit = config.gateway.on_exit;
     let wires = config.gateway.forward.iter();
     let wires = wires.map(|Forward::Wire { name, .. }| name.clone()).collect();
     let gateway = Gateway::start(config.gateway, |workers| {
         let started = Instant::now();
-        let table = policy::compile(&policy, &config.zones, 1, workers)?;
-        first = Some(Revision::new(&policy, &table, started.elapsed()));
+        let (table, made) = compiler.compile(&policy, &config.zones, 1, workers)?;
+        first = Some(Revision::new(&policy, &table, made, started.elapsed()));
         Ok::<_, Diagnostics>(table)
     })
     .map_err(|e| match e {
@@ -93,7 +95,8 @@ fn try_run(args: &RunArgs) -> Result<(), Failure> {
     let gateway = Arc::new(gateway);
     // The gateway does not start without a table.
     let first = first.ok_or_else(|| failed(&"the gateway started without a table"))?;
-    let app = Arc::new(App::new(gateway.clone(), config.zones, wires, first));
+    let first = first.audited(&compiler.audit(&policy));
+    let app = Arc::new(App::new(gateway.clone(), config.zones, wires, compiler, first));
     let mut serving = vec![server.serve(app.clone()).map_err(|e| failed(&e))?];
     if let Some(exporter) = exporter {
         serving.push(exporter.serve(app.clone()).map_err(|e| failed(&e))?);
@@ -139,6 +142,14 @@ fn announce(app: &App, socket: &Path) {
     let snapshot = app.snapshot();
     for warning in app.warnings(&snapshot) {
         output::complain(format_args!("bulkhead: warning: {warning}"));
+    }
+    let policy = app.current();
+    if let Some(warnings @ 1..) = policy.warnings() {
+        let file = printable(policy.file());
+        output::complain(format_args!(
+            "bulkhead: warning: {} of {file} could be left out; see bulkhead check {file}",
+            count(warnings, "rule", "rules")
+        ));
     }
     let ports: Vec<String> = snapshot
         .ports

@@ -113,15 +113,21 @@ fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
         "policy    {file}, generation {}, since {}",
         status.generation, policy.applied_at
     )?;
+    let warnings = policy.warnings.filter(|&warnings| warnings > 0);
+    let warnings = warnings.map(|n| format!(", {}", count(n, "warning", "warnings")));
     let swap = policy.swap_seconds.map(|swap| format!(", swapped in {}", seconds(swap)));
     writeln!(
         out,
-        "          {}, {}, compiled in {}{}",
+        "          {}, {}{}, compiled in {}{}",
         count(policy.rules, "rule", "rules"),
         count(policy.entries, "entry", "entries"),
+        warnings.unwrap_or_default(),
         seconds(policy.compile_seconds),
         swap.unwrap_or_default()
     )?;
+    let lines = count(policy.worst_case_cache_lines, "cache line", "cache lines");
+    let made = policy.table_made.as_str();
+    writeln!(out, "table     {made}; a lookup touches at most {lines}")?;
     writeln!(
         out,
         "flows     {} open of {}, {} opened, {} closed",

@@ -6,10 +6,9 @@
 use super::model::{Detail, End, Policy, Rule};
 use super::values::family_of;
 use super::zones::ZoneMap;
-use crate::diagnostic::Place;
-use crate::diagnostic::{Diagnostic, Diagnostics, Report};
-use classifier::{AddressMatch, Builder, Config, Family, PortRange, ZoneId};
-use dataplane::{Table, TableRule};
+use crate::diagnostic::{Diagnostics, Report};
+use classifier::{AddressMatch, Family, PortRange, ZoneId};
+use dataplane::TableRule;
 
 /// Most classifier rules that a policy may become.
 pub const MAX_ENTRIES: usize = 1_000_000;
@@ -113,9 +112,9 @@ impl Policy {
 
     /// Reports rules that can match nothing, and the rule that takes the policy past
     /// [`MAX_ENTRIES`]. Counts without lowering, so that a hostile policy costs no memory.
-    pub(super) fn check_size(&self, places: &[Place], report: &mut Report<'_>) {
+    pub(super) fn check_size(&self, report: &mut Report<'_>) {
         let mut total = 0u128;
-        for (rule, place) in self.rules.iter().zip(places) {
+        for rule in &self.rules {
             let before = total;
             let entries = self.entries_of(rule);
             total += entries;
@@ -125,7 +124,7 @@ impl Policy {
                      is of one address family",
                     rule.id
                 );
-                report.error(*place, message);
+                report.error(rule.place, message);
             }
             if before <= MAX_ENTRIES as u128 && total > MAX_ENTRIES as u128 {
                 let message = format!(
@@ -133,7 +132,7 @@ impl Policy {
                      services; the limit is {MAX_ENTRIES}",
                     rule.id
                 );
-                report.error(*place, message);
+                report.error(rule.place, message);
             }
         }
     }
@@ -228,26 +227,6 @@ fn combine(from: &Side, to: &Side, service: &Element) -> Option<classifier::Rule
         dst_ports: service.dst_ports,
         ..classifier::Rule::ANY
     })
-}
-
-/// The table of `policy`, ready to be published as `generation` to `workers` workers.
-///
-/// # Errors
-/// When the policy lacks a zone of `zones`, or the compiled table would be too large.
-pub fn compile(
-    policy: &Policy,
-    zones: &ZoneMap,
-    generation: u64,
-    workers: usize,
-) -> Result<Table, Diagnostics> {
-    let Lowered { rules, entries, table_rules } = policy.lower(zones)?;
-    let mut builder = Builder::new(Config { max_rules: MAX_ENTRIES, ..Config::default() });
-    for rule in rules {
-        builder.push(rule);
-    }
-    let classifier =
-        builder.build().map_err(|error| Diagnostic::about(policy.file(), error.to_string()))?;
-    Ok(Table::new(generation, classifier, entries, table_rules, workers))
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The policy: who may talk to whom.
 //!
 //! `file -> model (validated) -> classifier rules -> table`. [`Policy::parse`] answers with a
-//! policy in which everything is right, or with everything that is wrong; [`compile`] makes it a
-//! table of the data path.
+//! policy in which everything is right, or with everything that is wrong; a [`Compiler`] makes it a
+//! table of the data path, out of the table before where it can, and audits it.
 
+mod audit;
+mod compile;
+mod edits;
 mod file;
 mod lowering;
 mod model;
@@ -11,7 +14,9 @@ mod validate;
 mod values;
 mod zones;
 
-pub use lowering::{Lowered, MAX_ENTRIES, compile};
+pub use audit::{Audit, HidingRule, Warning, WarningCode};
+pub use compile::{Compiler, Made, compile};
+pub use lowering::{Lowered, MAX_ENTRIES};
 pub use model::{Policy, Rule, Zone};
 pub use zones::{MAX_ZONES, ZoneMap};
 

@@ -1,5 +1,6 @@
 //! A validated policy: every name resolved, every value in range.
 
+use crate::diagnostic::Place;
 use classifier::{AddressMatch, PortRange, ZoneId};
 use dataplane::Action;
 
@@ -8,6 +9,8 @@ use dataplane::Action;
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(super) file: String,
+    /// The text of the file, for messages that show a line of it.
+    pub(super) text: String,
     pub(super) zones: Vec<Zone>,
     /// Hosts and networks: both name addresses.
     pub(super) groups: Vec<Group>,
@@ -78,7 +81,7 @@ pub struct Rule {
     pub(super) services: Option<Vec<usize>>,
     pub(super) action: Action,
     pub(super) description: Option<String>,
-    pub(super) line: u32,
+    pub(super) place: Place,
 }
 
 impl Policy {
@@ -134,6 +137,6 @@ impl Rule {
 
     /// The line of the policy file on which it begins.
     pub fn line(&self) -> u32 {
-        self.line
+        self.place.line
     }
 }

@@ -43,12 +43,12 @@ pub(super) fn policy(name: &str, text: &str, file: PolicyFile) -> Result<Policy,
         groups.push(resolver.group(network.zone, &network.networks, values::network));
     }
     let services = resolver.services(file.services);
-    let places: Vec<Place> = listed.iter().map(Place::from).collect();
     let rules = resolver.rules(listed);
     let mut report = resolver.report;
-    let policy = Policy { file: name.to_owned(), zones, groups, services, rules };
+    let (file, text) = (name.to_owned(), text.to_owned());
+    let policy = Policy { file, text, zones, groups, services, rules };
     if report.is_empty() {
-        policy.check_size(&places, &mut report);
+        policy.check_size(&mut report);
     }
     report.finish(policy)
 }
@@ -253,8 +253,7 @@ impl Resolver<'_> {
             let services = self.list(file.service, Self::service);
             let action = file.action.map_or(Action::Deny, |text| self.action(&text));
             let description = file.description.map(|text| self.description(text));
-            let line = place.line;
-            rules.push(Rule { id, from, to, services, action, description, line });
+            rules.push(Rule { id, from, to, services, action, description, place });
         }
         rules
     }

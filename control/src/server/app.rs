@@ -1,6 +1,6 @@
 //! What the control socket and the metrics know: the running gateway and the policies it was given.
 
-use crate::policy::{Policy, ZoneMap};
+use crate::policy::{Audit, Compiler, Made, Policy, ZoneMap};
 use classifier::ZoneId;
 use dataplane::{AttachMode, GatewayHandle, Link, Snapshot, Table};
 use std::collections::VecDeque;
@@ -29,14 +29,17 @@ pub struct Revision {
     file: String,
     rules: Vec<RuleText>,
     entries: usize,
+    made: Made,
+    worst_case: usize,
     applied_at: SystemTime,
     compile: Duration,
     swap: Option<Duration>,
+    warnings: Option<usize>,
 }
 
 impl Revision {
     /// What is to be remembered of `table`, compiled from `policy` in `compile`.
-    pub fn new(policy: &Policy, table: &Table, compile: Duration) -> Self {
+    pub fn new(policy: &Policy, table: &Table, made: Made, compile: Duration) -> Self {
         let rules = policy.rules().iter().map(|rule| RuleText {
             id: rule.id().into(),
             description: rule.description().map(str::to_owned),
@@ -47,10 +50,19 @@ impl Revision {
             file: policy.file().into(),
             rules: rules.collect(),
             entries: table.entries(),
+            made,
+            worst_case: table.worst_case(),
             applied_at: SystemTime::now(),
             compile,
             swap: None,
+            warnings: None,
         }
+    }
+
+    /// The same, with what the audit of its policy found.
+    pub fn audited(mut self, audit: &Audit) -> Self {
+        self.warnings = Some(audit.warnings_total);
+        self
     }
 
     /// Its generation.
@@ -73,6 +85,16 @@ impl Revision {
         self.entries
     }
 
+    /// How its table was made.
+    pub fn made(&self) -> Made {
+        self.made
+    }
+
+    /// The most cache lines that a lookup in its table touches.
+    pub fn worst_case(&self) -> usize {
+        self.worst_case
+    }
+
     /// When it was published.
     pub fn applied_at(&self) -> SystemTime {
         self.applied_at
@@ -88,6 +110,11 @@ impl Revision {
     pub fn swap(&self) -> Option<Duration> {
         self.swap
     }
+
+    /// Rules that could be left out; `None` until it is audited.
+    pub fn warnings(&self) -> Option<usize> {
+        self.warnings
+    }
 }
 
 /// State shared by the control socket and the metrics.
@@ -98,12 +125,12 @@ pub struct App {
     started: Instant,
     /// Newest last, never empty.
     revisions: RwLock<VecDeque<Arc<Revision>>>,
-    /// Held from the look at the running generation until the next one is published.
-    pub(super) applying: Arc<tokio::sync::Mutex<()>>,
+    /// Held from the look at the running generation until the next one is published and audited.
+    pub(super) compiler: Arc<tokio::sync::Mutex<Compiler>>,
 }
 
 impl App {
-    /// The state of a gateway that runs the table of `first`.
+    /// The state of a gateway that runs the table of `first`, which `compiler` made.
     ///
     /// `zones` are the ids that the ports were given, `wires` the names of the wires in
     /// configuration order.
@@ -111,6 +138,7 @@ impl App {
         handle: Arc<dyn GatewayHandle>,
         zones: ZoneMap,
         wires: Vec<String>,
+        compiler: Compiler,
         first: Revision,
     ) -> Self {
         App {
@@ -119,7 +147,7 @@ impl App {
             wires,
             started: Instant::now(),
             revisions: RwLock::new(VecDeque::from([Arc::new(first)])),
-            applying: Arc::default(),
+            compiler: Arc::new(tokio::sync::Mutex::new(compiler)),
         }
     }
 
@@ -157,9 +185,18 @@ impl App {
 
     /// Notes how long the workers took to take the newest revision.
     pub(super) fn swapped(&self, swap: Duration) {
+        self.note(|newest| newest.swap = Some(swap));
+    }
+
+    /// Notes what the audit of the newest revision found.
+    pub(super) fn audited(&self, audit: &Audit) {
+        self.note(|newest| newest.warnings = Some(audit.warnings_total));
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Revision)) {
         let mut revisions = self.revisions.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(newest) = revisions.back_mut() {
-            Arc::make_mut(newest).swap = Some(swap);
+            note(Arc::make_mut(newest));
         }
     }
 

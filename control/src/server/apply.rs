@@ -5,7 +5,7 @@ use super::refusal::Refusal;
 use super::serve::Peer;
 use crate::api;
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::policy::{self, Policy};
+use crate::policy::{Audit, Compiler, Policy};
 use axum::http::StatusCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,13 +23,13 @@ impl App {
         query: api::ApplyQuery,
         body: Vec<u8>,
     ) -> Result<api::Applied, Refusal> {
-        let turn = self.applying.clone().lock_owned().await;
+        let mut compiler = self.compiler.clone().lock_owned().await;
         let file = query.file.as_deref().filter(|file| !file.is_empty()).unwrap_or(UNNAMED);
         let file = file.to_owned();
         let work = tokio::task::spawn_blocking(move || {
-            let applied = self.apply_now(&file, query.if_generation, body);
+            let applied = self.apply_now(&mut compiler, &file, query.if_generation, body);
             log(peer, &file, &applied);
-            drop(turn);
+            drop(compiler);
             applied.map(|(applied, _)| applied)
         });
         work.await.unwrap_or_else(|_panicked| Err(Refusal::internal()))
@@ -37,6 +37,7 @@ impl App {
 
     fn apply_now(
         &self,
+        compiler: &mut Compiler,
         file: &str,
         if_generation: Option<u64>,
         body: Vec<u8>,
@@ -55,18 +56,22 @@ impl App {
         let generation = previous + 1;
         let text = text(file, body).map_err(Refusal::invalid)?;
         let policy = Policy::parse(file, &text).map_err(Refusal::invalid)?;
-        let table = policy::compile(&policy, &self.zones, generation, self.handle.workers())
+        let (table, made) = compiler
+            .compile(&policy, &self.zones, generation, self.handle.workers())
             .map_err(Refusal::invalid)?;
         let compile = started.elapsed();
-        let revision = Revision::new(&policy, &table, compile);
+        let revision = Revision::new(&policy, &table, made, compile);
         let mut applied = api::Applied {
             generation,
             previous_generation: previous,
             rules: revision.rules().len(),
             entries: revision.entries(),
+            table_made: made,
             table_bytes: table.memory_usage() as u64,
+            worst_case_cache_lines: revision.worst_case(),
             compile_seconds: compile.as_secs_f64(),
             swap_seconds: 0.0,
+            audit: Audit::default(),
         };
         self.remember(revision);
         let published = self.handle.publish(table).map_err(|error| {
@@ -76,6 +81,9 @@ impl App {
         })?;
         self.swapped(published.swap);
         applied.swap_seconds = published.swap.as_secs_f64();
+        // Behind the swap, which it would hold up.
+        applied.audit = compiler.audit(&policy);
+        self.audited(&applied.audit);
         Ok((applied, published.swap))
     }
 }
@@ -93,11 +101,13 @@ fn log(peer: Peer, file: &str, outcome: &Result<(api::Applied, Duration), Refusa
     // The name is the client's: quoted and escaped, so that it cannot forge a line.
     match outcome {
         Ok((applied, swap)) => super::log(format_args!(
-            "apply: generation {} by {peer}: {} rules from {file:?}, compiled in {:?}, swapped in \
-             {swap:?}",
+            "apply: generation {} by {peer}: {} rules from {file:?}, compiled in {:?} ({}), \
+             swapped in {swap:?}, {} warnings",
             applied.generation,
             applied.rules,
             Duration::from_secs_f64(applied.compile_seconds),
+            applied.table_made.as_str(),
+            applied.audit.warnings_total,
         )),
         Err(refusal) => super::log(format_args!("apply: {file:?} by {peer}: {refusal}")),
     }

@@ -199,6 +199,9 @@ fn policy_status(revision: &Arc<Revision>) -> api::PolicyStatus {
         applied_at: humantime::format_rfc3339_millis(revision.applied_at()).to_string(),
         rules: revision.rules().len(),
         entries: revision.entries(),
+        warnings: revision.warnings(),
+        table_made: revision.made(),
+        worst_case_cache_lines: revision.worst_case(),
         compile_seconds: revision.compile().as_secs_f64(),
         swap_seconds: revision.swap().map(|swap| swap.as_secs_f64()),
     }

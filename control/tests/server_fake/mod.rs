@@ -3,7 +3,7 @@
 
 use classifier::{Family, PacketKey, ZoneId};
 use control::client::Client;
-use control::policy::{Policy, ZoneMap, compile};
+use control::policy::{Compiler, Policy, ZoneMap};
 use control::server::{App, Revision, Server, Serving};
 use dataplane::{
     Action, AttachMode, Count, DropReason, DropRecord, FlowRecord, GatewayHandle, Link, PassReason,
@@ -210,8 +210,10 @@ impl Gateway {
 pub fn app() -> (Arc<Fake>, Arc<App>) {
     let policy = Policy::parse("first.yaml", POLICY).unwrap();
     let zones = ZoneMap::of(&policy);
-    let table = compile(&policy, &zones, 1, 2).unwrap();
-    let revision = Revision::new(&policy, &table, Duration::from_millis(3));
+    let mut compiler = Compiler::default();
+    let (table, made) = compiler.compile(&policy, &zones, 1, 2).unwrap();
+    let revision = Revision::new(&policy, &table, made, Duration::from_millis(3));
+    let revision = revision.audited(&compiler.audit(&policy));
     let worker = |worker: usize| WorkerSnapshot {
         worker,
         wire: "uplink".into(),
@@ -278,7 +280,7 @@ pub fn app() -> (Arc<Fake>, Arc<App>) {
         overlapped: AtomicBool::new(false),
     });
     let wires = vec!["uplink".into()];
-    let app = App::new(fake.clone(), zones, wires, revision);
+    let app = App::new(fake.clone(), zones, wires, compiler, revision);
     assert_eq!(fake.state().table.rules()[1].action, Action::Deny);
     (fake, Arc::new(app))
 }
