@@ -164,11 +164,11 @@ unsafe fn probe<const N: usize>(
             (_mm512_loadu_si512(pairs), _mm512_loadu_si512(pairs.add(1)))
         };
         let mut hash = _mm512_setzero_si512();
-        for i in 0..2 {
+        for (i, multiplier) in (0..2).zip(MULTIPLIERS) {
             let pick = _mm512_add_epi64(evens, _mm512_set1_epi64(i as i64));
             let word = _mm512_permutex2var_epi64(a, pick, b);
             let word = _mm512_and_si512(word, _mm512_set1_epi64(root.mask[i] as i64));
-            let word = _mm512_mullo_epi64(word, _mm512_set1_epi64(MULTIPLIERS[i] as i64));
+            let word = _mm512_mullo_epi64(word, _mm512_set1_epi64(multiplier as i64));
             hash = _mm512_add_epi64(hash, word);
         }
         let bit = _mm512_srl_epi64(hash, filter_shift);

@@ -170,6 +170,8 @@ pub(crate) fn write<const A: usize, const N: usize>(
 pub(crate) struct Portable;
 
 impl Isa for Portable {
+    // Lanes of several rows side by side, in loops that compilers turn into vectors.
+    #[allow(clippy::needless_range_loop)]
     #[inline(always)]
     unsafe fn matches<const A: usize, const N: usize>(
         block: *const Row,

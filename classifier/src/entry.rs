@@ -191,10 +191,9 @@ impl<const A: usize, const N: usize> Entry<A, N> {
             crate::words::pack::<A, N>(&key)
         };
         let (value, mask) = (key(src.0, dst.0), key(src.1, dst.1));
-        for word in 0..transport(A) {
-            self.value[word] = value[word];
-            self.mask[word] = mask[word];
-        }
+        let words = transport(A);
+        self.value[..words].copy_from_slice(&value[..words]);
+        self.mask[..words].copy_from_slice(&mask[..words]);
     }
 
     /// Prefix lengths of source and destination.

@@ -226,10 +226,9 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
         if items.is_empty() {
             return Target::NOTHING;
         }
-        if items.len() > LANES && depth < MOST_DEPTH && self.placed < self.most_placed {
-            if let Some(split) = self.split(&items, cell, depth) {
-                return self.node(&items, cell, split, depth);
-            }
+        let more = items.len() > LANES && depth < MOST_DEPTH && self.placed < self.most_placed;
+        if let Some(split) = more.then(|| self.split(&items, cell, depth)).flatten() {
+            return self.node(&items, cell, split, depth);
         }
         self.leaf(items)
     }

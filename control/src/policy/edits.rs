@@ -8,8 +8,8 @@ const MOST_CHANGES: usize = 256;
 /// The fewest edits that make `new` of `old`; `None` when they are more than [`MOST_CHANGES`].
 ///
 /// What both lists begin and end with is left out; between is Myers' greedy search ("An O(ND)
-/// difference algorithm and its variations", 1986). It compares a few rules for each of the lists
-/// and some for each two changes, whatever the distance between the changes.
+/// difference algorithm and its variations", 1986). It makes about as many comparisons as the lists
+/// are long, and some more for each two changes.
 pub(super) fn between(old: &[Rule], new: &[Rule]) -> Option<Vec<Edit>> {
     let begin = equal(old.iter(), new.iter());
     let (old, new) = (&old[begin..], &new[begin..]);
