@@ -2,9 +2,10 @@
 
 use crate::RuleIndex;
 use crate::block::{Column, Columns, Row, address_unit, after, half, ports_row};
-use crate::burst::{BURST, Burst, Numbers, Steps};
+use crate::burst::{BURST, BlockSteps, Burst, List, Numbers, Step, Steps};
 use crate::isa::Isa;
 use crate::roots::Root;
+use crate::tree::Target;
 use crate::words::{MULTIPLIERS, Words, transport};
 use std::arch::x86_64::*;
 
@@ -26,6 +27,19 @@ impl Isa for Avx512 {
     unsafe fn asking(good: RuleIndex, best: &[RuleIndex; BURST], len: usize, list: &mut Numbers) {
         // SAFETY: the caller's.
         unsafe { asking(good, best, len, list) };
+    }
+
+    #[inline(always)]
+    unsafe fn lead<const N: usize>(
+        root: &Root<N>,
+        passed: &Steps,
+        best: &[RuleIndex; BURST],
+        inner: &mut Steps,
+        blocks: &mut BlockSteps,
+        long: &mut Steps,
+    ) {
+        // SAFETY: the caller's.
+        unsafe { lead(root, passed, best, inner, blocks, long) };
     }
 
     const PROBES: bool = true;
@@ -181,13 +195,80 @@ unsafe fn probe<const N: usize>(
             _mm512_sllv_epi64(_mm512_set1_epi64(1), _mm512_and_si512(bit, _mm512_set1_epi64(63)));
         let passes = _mm512_mask_test_epi64_mask(asking, filter, bit);
         let slot = _mm512_slli_epi64::<32>(_mm512_srl_epi64(hash, slot_shift));
-        let steps = _mm512_maskz_compress_epi64(passes, _mm512_or_si512(slot, number));
+        let steps = _mm512_or_si512(slot, number);
         // SAFETY: the list has room for a vector beyond a burst.
-        unsafe {
-            _mm512_storeu_si512(passed.end().cast(), steps);
-            passed.grow(passes.count_ones() as usize);
-        }
+        unsafe { append(passed, passes, steps) };
         number = _mm512_add_epi64(number, _mm512_set1_epi64(8));
         first += 8;
+    }
+}
+
+/// Eight steps at a time.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+unsafe fn lead<const N: usize>(
+    root: &Root<N>,
+    passed: &Steps,
+    best: &[RuleIndex; BURST],
+    inner: &mut Steps,
+    blocks: &mut BlockSteps,
+    long: &mut Steps,
+) {
+    let low = _mm512_set1_epi64(u32::MAX.into());
+    let one = _mm512_set1_epi64(1);
+    for steps in passed.as_slice().chunks(8) {
+        let all = u8::MAX >> (8 - steps.len());
+        // SAFETY: as many steps as are loaded are there; they are to slots of the root, of eight
+        // bytes each, and their keys have a rule in `best`.
+        let (keys, slots, rules) = unsafe {
+            let steps = _mm512_maskz_loadu_epi64(all, steps.as_ptr().cast());
+            let (keys, places) = (_mm512_and_si512(steps, low), _mm512_srli_epi64::<32>(steps));
+            let none = _mm512_setzero_si512();
+            let slots = root.slots.as_ptr().cast();
+            let slots = _mm512_mask_i64gather_epi64::<8>(none, all, places, slots);
+            let none = _mm256_setzero_si256();
+            let rules = _mm512_mask_i64gather_epi32::<4>(none, all, keys, best.as_ptr().cast());
+            (keys, slots, _mm512_cvtepu32_epi64(rules))
+        };
+        let target = _mm512_and_si512(slots, low);
+        let wanted = _mm512_mask_cmpgt_epu64_mask(all, rules, _mm512_srli_epi64::<32>(slots));
+        let node = _mm512_set1_epi64(Target::NODE.into());
+        let inside = _mm512_mask_test_epi64_mask(wanted, target, node);
+        let leaf = wanted & !inside;
+        let count = _mm512_and_si512(target, _mm512_set1_epi64(Target::MANY as i64));
+        let first = _mm512_srli_epi64::<6>(target);
+        let at = |place| _mm512_or_si512(_mm512_slli_epi64::<32>(place), keys);
+        // SAFETY: the lists have room for at most one, for blocks two, for each key, and for a
+        // vector beyond that.
+        unsafe {
+            append(inner, inside, at(target));
+            append(
+                blocks,
+                _mm512_mask_cmpgt_epu64_mask(leaf, count, _mm512_setzero_si512()),
+                at(first),
+            );
+            let more = _mm512_mask_cmpgt_epu64_mask(leaf, count, one);
+            append(blocks, more, at(_mm512_add_epi64(first, one)));
+            let many = _mm512_mask_cmpgt_epu64_mask(leaf, count, _mm512_set1_epi64(2));
+            append(long, many, at(target));
+        }
+    }
+}
+
+/// Appends those of eight steps that are `wanted`.
+///
+/// # Safety
+/// The list must have room for a vector.
+#[inline]
+#[target_feature(enable = "avx512f,popcnt")]
+unsafe fn append<const CAPACITY: usize>(
+    list: &mut List<Step, CAPACITY>,
+    wanted: __mmask8,
+    steps: __m512i,
+) {
+    // SAFETY: the caller's.
+    unsafe {
+        _mm512_storeu_si512(list.end().cast(), _mm512_maskz_compress_epi64(wanted, steps));
+        list.grow(wanted.count_ones() as usize);
     }
 }

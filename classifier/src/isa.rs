@@ -2,7 +2,7 @@
 
 use crate::RuleIndex;
 use crate::block::{Columns, Row};
-use crate::burst::{BURST, Burst, Numbers, Steps};
+use crate::burst::{BURST, BlockSteps, Burst, Numbers, Steps, sort};
 use crate::roots::Root;
 use crate::words::Words;
 
@@ -103,5 +103,27 @@ pub(crate) trait Isa: Copy {
         _passed: &mut Steps,
     ) {
         unreachable!("PROBES is false");
+    }
+
+    /// Sends the keys of `passed` where the slots of `root` lead, each if it has no rule as good as
+    /// its slot's best. The other lists are empty.
+    ///
+    /// # Safety
+    /// The steps of `passed` must be to slots of `root`, with keys less than [`BURST`].
+    #[inline(always)]
+    unsafe fn lead<const N: usize>(
+        root: &Root<N>,
+        passed: &Steps,
+        best: &[RuleIndex; BURST],
+        inner: &mut Steps,
+        blocks: &mut BlockSteps,
+        long: &mut Steps,
+    ) {
+        for step in passed.as_slice() {
+            let slot = root.lead(step.place());
+            let wanted = best[step.key() % BURST] > slot.best;
+            // SAFETY: at most one, for blocks two, for each key in all together.
+            unsafe { sort(step.to(slot.target), wanted, inner, blocks, long) };
+        }
     }
 }

@@ -173,7 +173,7 @@ impl<const A: usize, const N: usize> Table<A, N> {
         replant.sort_unstable_by_key(|(place, _)| *place);
         for ((root, slot), items) in replant {
             let best = items.first().map_or(NONE, |item| entries[*item as usize].rule);
-            let target = planter.place(items, &Cell::ALL, 0);
+            let target = planter.place(items, &Cell::ALL);
             let root = &mut self.roots[root];
             root.slots[slot] = Slot { target, best };
             root.most = root.most.max(planter.most(target));

@@ -10,6 +10,7 @@ use crate::words::{Words, hash};
 
 /// Where a root leads the keys of one slot.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Slot {
     pub target: Target,
     /// The first of the rules there: a key that has a better one need not go.
@@ -127,7 +128,7 @@ impl<const N: usize> Root<N> {
                 }
             };
             let first = all.first().copied();
-            let target = planter.place(all, cell, 0);
+            let target = planter.place(all, cell);
             let best = first.map_or(NONE, |item| entries[item as usize].rule);
             root.slots[root.slot(alike[0].0)] = Slot { target, best };
             root.most = root.most.max(planter.most(target));

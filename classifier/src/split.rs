@@ -85,7 +85,8 @@ impl<const N: usize> Split<N> {
         self.groups.len() > 1 && self.groups.iter().all(|group| group.items.len() < all)
     }
 
-    fn copies(&self) -> usize {
+    /// Items in all groups together.
+    pub fn copies(&self) -> usize {
         self.groups.iter().map(|group| group.items.len()).sum()
     }
 

@@ -236,12 +236,8 @@ impl<const A: usize, const N: usize> Table<A, N> {
             inner.clear();
             blocks.clear();
             long.clear();
-            for step in passed.as_slice() {
-                let slot = root.lead(step.place());
-                let wanted = best[step.key() % BURST] > slot.best;
-                // SAFETY: see above.
-                unsafe { sort(step.to(slot.target), wanted, &mut inner, &mut blocks, &mut long) };
-            }
+            // SAFETY: see above.
+            unsafe { I::lead(root, &passed, best, &mut inner, &mut blocks, &mut long) };
             while inner.len() > 0 {
                 let count = inner.len();
                 inner.clear();

@@ -21,9 +21,9 @@ pub(crate) struct Target(pub u32);
 
 impl Target {
     pub const NOTHING: Target = Target(0);
-    const NODE: u32 = 1 << 31;
+    pub const NODE: u32 = 1 << 31;
     /// So many blocks or more: see [`Arenas::extent`].
-    const MANY: usize = 63;
+    pub const MANY: usize = 63;
 
     fn blocks(first: usize, count: usize) -> Self {
         debug_assert!(first < 1 << 25 && count > 0);
@@ -170,9 +170,6 @@ pub(crate) struct Planter<'a, const A: usize, const N: usize> {
     open: Vec<usize>,
     /// Leaves made so far, so that equal ones are the same.
     leaves: HashMap<Box<[u32]>, Target, FixedState>,
-    /// Entries in all leaves, counting copies; past the limit nothing is split any more.
-    placed: usize,
-    most_placed: usize,
 }
 
 /// What following a node costs, in blocks compared.
@@ -195,8 +192,6 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
             filling: Vec::new(),
             open: Vec::new(),
             leaves: HashMap::default(),
-            placed: 0,
-            most_placed: 16 * entries.len() + 65536,
         }
     }
 
@@ -221,14 +216,31 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
     }
 
     /// A target for the keys of `cell`, of which `items`, in order, may match some.
-    pub fn place(&mut self, mut items: Vec<u32>, cell: &Cell<N>, depth: usize) -> Target {
+    pub fn place(&mut self, items: Vec<u32>, cell: &Cell<N>) -> Target {
+        self.place_within(items, cell, 0, if self.generous() { 16.0 } else { 6.0 })
+    }
+
+    /// What is generous in a small table no longer fits into a cache in a large one.
+    fn generous(&self) -> bool {
+        self.entries.len() <= 20_000
+    }
+
+    /// `growth` is how many copies of each item there may be in all leaves from here on. Every part
+    /// of the tree has its share of it, so that no part can use up that of another.
+    fn place_within(
+        &mut self,
+        mut items: Vec<u32>,
+        cell: &Cell<N>,
+        depth: usize,
+        growth: f64,
+    ) -> Target {
         self.reduce(&mut items, cell);
         if items.is_empty() {
             return Target::NOTHING;
         }
-        let more = items.len() > LANES && depth < MOST_DEPTH && self.placed < self.most_placed;
-        if let Some(split) = more.then(|| self.split(&items, cell, depth)).flatten() {
-            return self.node(&items, cell, split, depth);
+        let more = items.len() > LANES && depth < MOST_DEPTH;
+        if let Some(split) = more.then(|| self.split(&items, cell, depth, growth)).flatten() {
+            return self.node(&items, cell, split, depth, growth);
         }
         self.leaf(items)
     }
@@ -267,7 +279,7 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
         }
     }
 
-    fn split(&self, items: &[u32], cell: &Cell<N>, depth: usize) -> Option<Split<N>> {
+    fn split(&self, items: &[u32], cell: &Cell<N>, depth: usize, growth: f64) -> Option<Split<N>> {
         let entries: Vec<_> = items.iter().map(|item| &self.entries[*item as usize]).collect();
         let mut base = cell.mask.map(|mask| !mask);
         for (_, mask) in entries.iter().filter_map(|entry| cell.view(entry)) {
@@ -275,14 +287,13 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
                 base[i] &= mask[i];
             }
         }
-        // What is generous in a small table no longer fits into a cache in a large one.
-        let generous = self.entries.len() <= 20_000;
         let copies = match (depth, items.len()) {
-            (0..4, ..=1024) if generous => 8.0,
-            (0..4, _) if generous => 4.0,
+            (0..4, ..=1024) if self.generous() => 8.0,
+            (0..4, _) if self.generous() => 4.0,
             (_, LONG..) => 3.0,
             _ => 1.7,
         };
+        let copies = growth.clamp(1.0, copies);
         let split = Split::of(&entries, cell, base, Limits { open_bits: 10, copies });
         let saved = items.len().div_ceil(LANES) as f64 - split.blocks();
         if split.groups.len() > 1 && saved > NODE_BLOCKS {
@@ -291,14 +302,23 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
         if items.len() <= LONG {
             return None;
         }
-        let ranges = Split::of_ranges(&entries, cell);
+        let most = (items.len() as f64 * growth.max(1.0)) as usize;
+        let ranges = Split::of_ranges(&entries, cell).filter(|split| split.copies() <= most);
         ranges.or_else(|| split.divides(items.len()).then_some(split))
     }
 
-    fn node(&mut self, items: &[u32], cell: &Cell<N>, split: Split<N>, depth: usize) -> Target {
+    fn node(
+        &mut self,
+        items: &[u32],
+        cell: &Cell<N>,
+        split: Split<N>,
+        depth: usize,
+        growth: f64,
+    ) -> Target {
         let Some((split, bits)) = self.told_apart(items, cell, split) else {
             return self.leaf(items.to_vec());
         };
+        let growth = growth * items.len() as f64 / split.copies() as f64;
         let shift = 64 - bits;
         let line = self.arenas.nodes.len();
         let words = N + 1 + (1usize << bits) / 2;
@@ -326,7 +346,7 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
                     cell
                 }
             };
-            let target = self.place(all, cell, depth + 1);
+            let target = self.place_within(all, cell, depth + 1, growth);
             let (slot, at) = (alike[0].0, N + 1 + alike[0].0 / 2);
             let word = &mut self.arenas.nodes[line + at / 8].0[at % 8];
             // In memory the even slot comes first, whatever the order of bytes.
@@ -359,7 +379,6 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
         if let Some(target) = self.leaves.get(&items[..]) {
             return *target;
         }
-        self.placed += items.len();
         let first = self.blocks_for(&items, count);
         if count >= Target::MANY {
             self.arenas.many.push((first as u32, count as u32));
