@@ -11,7 +11,7 @@ use crate::entry::Entry;
 use crate::roots::{Root, Slot};
 use crate::table::Table;
 use crate::tree::Planter;
-use crate::words::hash;
+use crate::words::{Words, hash, ones};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -42,14 +42,18 @@ impl<const A: usize, const N: usize> Table<A, N> {
         let mut table = self.clone();
         table.renumber(change.renumber);
         let mut replant: HashMap<Place, Vec<u32>, FixedState> = HashMap::default();
+        let mut ranks = table.ranks();
         for entry in change.removed {
-            let home = table.home(entry)?;
+            let home = table.home(&ranks, entry)?;
             table.slots_of(home, entry, |slot, _| _ = replant.entry((home, slot)).or_default())?;
         }
         for entry in change.fresh {
-            let home = match table.home(entry) {
+            let home = match table.home(&ranks, entry) {
                 Some(home) => home,
-                None => table.add_root(),
+                None => {
+                    ranks.push(table.add_root());
+                    ranks[ranks.len() - 1]
+                }
             };
             let mut bits = Vec::new();
             table.slots_of(home, entry, |slot, hash| {
@@ -58,15 +62,24 @@ impl<const A: usize, const N: usize> Table<A, N> {
             })?;
             bits.into_iter().for_each(|hash| table.roots[home].let_pass(hash));
         }
-        table.collect(change.entries, &mut replant)?;
+        table.collect(change.entries, &ranks, &mut replant)?;
         Some(table.replant(change.entries, replant))
     }
 
+    /// The places of the roots, in the order of their ranks.
+    fn ranks(&self) -> Vec<usize> {
+        let mut places: Vec<usize> = (0..self.roots.len()).collect();
+        places.sort_unstable_by_key(|place| self.roots[*place].rank);
+        places
+    }
+
     /// Where an entry belongs: the root of the lowest rank of whose base it asks for everything.
-    fn home(&self, entry: &Entry<A, N>) -> Option<usize> {
-        let asks = |root: &Root<N>| (0..N).all(|i| root.base[i] & !entry.mask[i] == 0);
-        let roots = self.roots.iter().enumerate().filter(|(_, root)| asks(root));
-        roots.min_by_key(|(_, root)| root.rank).map(|(place, _)| place)
+    fn home(&self, ranks: &[usize], entry: &Entry<A, N>) -> Option<usize> {
+        let asks = |place: &&usize| {
+            let root = &self.roots[**place];
+            (0..N).all(|i| root.base[i] & !entry.mask[i] == 0)
+        };
+        ranks.iter().find(asks).copied()
     }
 
     /// Calls `with` the number and a hash for each slot of a root that `entry` is in; `None` when
@@ -78,13 +91,19 @@ impl<const A: usize, const N: usize> Table<A, N> {
         mut with: impl FnMut(usize, u64),
     ) -> Option<()> {
         let root = &self.roots[home];
-        let open: Vec<(usize, u64)> = (0..N)
-            .flat_map(|i| (0..64).map(move |bit| (i, 1u64 << bit)))
-            .filter(|(i, bit)| root.mask[*i] & !entry.mask[*i] & bit != 0)
-            .collect();
-        if open.len() as u32 > MOST_OPEN {
+        let open: Words<N> = std::array::from_fn(|i| root.mask[i] & !entry.mask[i]);
+        if ones(&open) == 0 {
+            let hash = hash(&entry.value, &root.mask);
+            with(root.slot(hash), hash);
+            return Some(());
+        }
+        if ones(&open) > MOST_OPEN {
             return None;
         }
+        let open: Vec<(usize, u64)> = (0..N)
+            .flat_map(|i| (0..64).map(move |bit| (i, 1u64 << bit)))
+            .filter(|(i, bit)| open[*i] & bit != 0)
+            .collect();
         for choice in 0..1u32 << open.len() {
             let mut value = entry.value;
             for (at, (i, bit)) in open.iter().enumerate() {
@@ -132,6 +151,7 @@ impl<const A: usize, const N: usize> Table<A, N> {
     fn collect(
         &mut self,
         entries: &[Entry<A, N>],
+        ranks: &[usize],
         replant: &mut HashMap<Place, Vec<u32>, FixedState>,
     ) -> Option<()> {
         let mut best = vec![NONE; self.roots.len()];
@@ -139,7 +159,7 @@ impl<const A: usize, const N: usize> Table<A, N> {
         replant.keys().for_each(|(root, _)| touched[*root] = true);
         let mut collected = 0;
         for (index, entry) in (0..).zip(entries) {
-            let home = self.home(entry)?;
+            let home = self.home(ranks, entry)?;
             best[home] = best[home].min(entry.rule);
             if touched[home] {
                 self.slots_of(home, entry, |slot, _| {
