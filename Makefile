@@ -4,10 +4,10 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build demo test lint pcaps bench clean
+.PHONY: help build demo test lint pcaps bench bench-classifier fuzz clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 18
 
 build: ## Build target/release/bulkhead
 	@scripts/build
@@ -31,8 +31,16 @@ pcaps: ## Record the captures in pcaps/ again
 	@$(CARGO) run --locked -q -p bulkhead-tests --bin make-pcaps
 
 bench: build ## Forwarding and replay, side by side with the kernel
-	@scripts/install-deps test
+	@scripts/install-deps bench
 	@scripts/bench
+
+bench-classifier: ## The classifier beside DPDK's; ARGS='--quick' takes minutes, not an hour
+	@scripts/install-deps bench || echo "bench-classifier: going on without what is missing"
+	@scripts/bench-classifier $(ARGS)
+
+fuzz: ## Fuzz the classifier against the linear scan; SECONDS=60
+	@scripts/install-deps fuzz
+	@fuzz/run agreement $(or $(SECONDS),60)
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -6,6 +6,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_malloc.h>
+#include <rte_version.h>
 
 #include <errno.h>
 #include <sched.h>
@@ -52,6 +53,11 @@ RTE_ACL_RULE_DEF(rule4, RTE_DIM(fields4));
 RTE_ACL_RULE_DEF(rule6, RTE_DIM(fields6));
 
 static struct rte_acl_ctx *ctx;
+
+const char *acl_version(void)
+{
+	return rte_version();
+}
 
 void acl_start(void)
 {

@@ -49,10 +49,12 @@ struct key6 {
 struct trace {
 	const uint8_t **keys; /* as rte_acl_classify() takes them */
 	size_t count;
+	size_t mapped; /* bytes at keys */
 };
 
 void read_rules(const char *path, struct ruleset *set);
 void read_trace(const char *path, bool v6, struct trace *trace);
+void free_trace(struct trace *trace);
 
 /* ---- pages.c ---- */
 
@@ -78,6 +80,7 @@ struct built {
 	const char *pages;
 };
 
+const char *acl_version(void);
 void acl_start(void);
 void acl_build(const struct ruleset *set, size_t max_size, size_t heap_bytes, struct built *out);
 bool acl_supported(const struct variant *v);

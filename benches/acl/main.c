@@ -18,7 +18,11 @@ static const char usage[] =
 	"  --heap-mb N       memory set aside for DPDK (default: by the number of rules)\n"
 	"  --dump OUT        write the matching rule's line (from 0) or -1 for each header\n"
 	"  --memory-only     build, report and stop; needs no trace\n"
-	"  --serve           build, then time one pass for each 'pass NAME [BATCH]' line on stdin\n"
+	"  --serve           build, then do what each line on stdin says and answer in a line of JSON:\n"
+	"                      trace FILE         read other headers\n"
+	"                      pass NAME [BATCH]  time one pass of a variant over the headers\n"
+	"                      dump FILE          as --dump\n"
+	"                      quit\n"
 	"  --json            report as one JSON object\n";
 
 struct options {
@@ -89,8 +93,8 @@ static void parse_options(int argc, char **argv, struct options *o)
 		die(EXIT_USAGE, "unexpected argument '%s'", argv[optind]);
 	if (!o->rules)
 		die(EXIT_USAGE, "--rules is needed");
-	if (!o->trace && !o->memory_only)
-		die(EXIT_USAGE, "--trace is needed, unless with --memory-only");
+	if (!o->trace && !o->memory_only && !o->serve)
+		die(EXIT_USAGE, "--trace is needed, unless with --memory-only or --serve");
 	if (o->memory_only && (o->serve || o->dump))
 		die(EXIT_USAGE, "--memory-only goes with neither --serve nor --dump");
 	if (strcmp(o->simd, "all") != 0 && !variant_named(o->simd))
@@ -106,9 +110,9 @@ static bool selected(const struct options *o, const struct variant *v)
 static void print_built(const struct ruleset *set, const struct trace *trace, const struct options *o,
 			const struct built *b)
 {
-	printf("\"engine\":\"rte_acl\",\"rules\":%zu,\"packets\":%zu,\"batch\":%zu,\"build_ms\":%.3f,"
+	printf("\"engine\":\"rte_acl\",\"version\":\"%s\",\"rules\":%zu,\"packets\":%zu,\"batch\":%zu,\"build_ms\":%.3f,"
 	       "\"memory_bytes\":%zu,\"pages\":\"%s\"",
-	       set->count, trace->count, o->batch, b->build_ms, b->memory_bytes, b->pages);
+	       acl_version(), set->count, trace->count, o->batch, b->build_ms, b->memory_bytes, b->pages);
 }
 
 static int by_value(const void *a, const void *b)
@@ -163,7 +167,7 @@ static void report(const struct options *o, const struct ruleset *set, const str
 }
 
 /* Writes what one variant finds, once every variant selected has been seen to agree. */
-static void dump(const struct options *o, const struct trace *trace)
+static void dump(const struct options *o, const struct trace *trace, const char *path)
 {
 	const struct variant *kept = NULL;
 	int32_t *truth = malloc(2 * trace->count * sizeof(*truth));
@@ -183,38 +187,82 @@ static void dump(const struct options *o, const struct trace *trace)
 	}
 	if (!kept)
 		die(EXIT_FAILED, "--dump: this machine does not support %s", o->simd);
-	FILE *f = fopen(o->dump, "w");
+	FILE *f = fopen(path, "w");
 	if (!f)
-		die(EXIT_FAILED, "%s: %s", o->dump, strerror(errno));
+		die(EXIT_FAILED, "%s: %s", path, strerror(errno));
 	for (size_t j = 0; j < trace->count; j++)
 		fprintf(f, "%d\n", truth[j]);
 	if (fclose(f))
-		die(EXIT_FAILED, "%s: %s", o->dump, strerror(errno));
+		die(EXIT_FAILED, "%s: %s", path, strerror(errno));
 	free(truth);
 }
 
-/* Lets a driver alternate our passes with those of another engine. */
-static void serve(const struct options *o, const struct ruleset *set, const struct trace *trace,
-		  const struct built *b)
+static void print_ready(const struct ruleset *set, const struct trace *trace,
+			const struct options *o, const struct built *b)
 {
 	printf("{\"ready\":{");
 	print_built(set, trace, o, b);
-	printf("}}\n");
+	printf(",\"variants\":[");
+	const char *comma = "";
+	for (size_t i = 0; i < VARIANTS; i++) {
+		if (!selected(o, &variants[i]) || !acl_supported(&variants[i]))
+			continue;
+		printf("%s\"%s\"", comma, variants[i].name);
+		comma = ",";
+	}
+	printf("]}}\n");
+}
+
+/* One pass, for a line that has said so; words are what follows. */
+static void serve_pass(const struct options *o, const struct trace *trace, const char *words)
+{
+	char name[32], batch_text[32];
+	int count = sscanf(words, "%31s %31s", name, batch_text);
+	size_t batch = count == 2 ? strtoul(batch_text, NULL, 10) : o->batch;
+	const struct variant *v = count >= 1 ? variant_named(name) : NULL;
+	if (!v || batch < 1 || batch > MAX_BATCH)
+		printf("{\"error\":\"expected: pass VARIANT [BATCH]\"}\n");
+	else if (!acl_supported(v))
+		printf("{\"error\":\"%s is not supported here\"}\n", v->name);
+	else
+		printf("{\"ns_per_lookup\":%.3f}\n", acl_pass(v, trace, batch, NULL));
+}
+
+/* What follows the first word of line, if that is word; else NULL. */
+static const char *after(const char *line, const char *word)
+{
+	size_t n = strlen(word);
+	if (strncmp(line, word, n) != 0 || (line[n] != ' ' && line[n] != '\0'))
+		return NULL;
+	return line + n + (line[n] == ' ');
+}
+
+/* Lets a driver alternate our passes with those of another engine, over several traces. */
+static void serve(const struct options *o, const struct ruleset *set, struct trace *trace,
+		  const struct built *b)
+{
+	print_ready(set, trace, o, b);
 	fflush(stdout);
-	char line[96], name[32], batch_text[32];
+	char line[4096];
 	while (fgets(line, sizeof(line), stdin)) {
 		line[strcspn(line, "\r\n")] = '\0';
-		if (strcmp(line, "quit") == 0)
+		const char *rest;
+		if (strcmp(line, "quit") == 0) {
 			return;
-		int words = sscanf(line, "pass %31s %31s", name, batch_text);
-		size_t batch = words == 2 ? strtoul(batch_text, NULL, 10) : o->batch;
-		const struct variant *v = words >= 1 ? variant_named(name) : NULL;
-		if (!v || batch < 1 || batch > MAX_BATCH)
-			printf("{\"error\":\"expected: pass VARIANT [BATCH], or quit\"}\n");
-		else if (!acl_supported(v))
-			printf("{\"error\":\"%s is not supported here\"}\n", v->name);
-		else
-			printf("{\"ns_per_lookup\":%.3f}\n", acl_pass(v, trace, batch, NULL));
+		} else if ((rest = after(line, "trace")) && *rest) {
+			free_trace(trace);
+			read_trace(rest, set->v6, trace);
+			printf("{\"packets\":%zu}\n", trace->count);
+		} else if (trace->count == 0) {
+			printf("{\"error\":\"there are no headers yet: trace FILE\"}\n");
+		} else if ((rest = after(line, "pass"))) {
+			serve_pass(o, trace, rest);
+		} else if ((rest = after(line, "dump")) && *rest) {
+			dump(o, trace, rest);
+			printf("{\"dumped\":%zu}\n", trace->count);
+		} else {
+			printf("{\"error\":\"expected: trace FILE, pass VARIANT [BATCH], dump FILE or quit\"}\n");
+		}
 		fflush(stdout);
 	}
 }
@@ -240,7 +288,7 @@ int main(int argc, char **argv)
 		serve(&o, &set, &trace, &built);
 	} else {
 		if (o.dump)
-			dump(&o, &trace);
+			dump(&o, &trace, o.dump);
 		report(&o, &set, &trace, &built);
 	}
 	if (fflush(stdout) || ferror(stdout))

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Where we are in a file, so that every complaint can say so. */
 struct line {
@@ -201,6 +202,7 @@ void read_trace(const char *path, bool v6, struct trace *trace)
 	size_t bytes = h.count * (sizeof(*trace->keys) + stride);
 	trace->keys = map_pages(&bytes);
 	trace->count = h.count;
+	trace->mapped = bytes;
 	uint8_t *at = (uint8_t *)(trace->keys + h.count);
 	for (size_t i = 0; i < h.count; i++, at += stride) {
 		const struct key6 *k = &h.keys[i];
@@ -219,4 +221,11 @@ void read_trace(const char *path, bool v6, struct trace *trace)
 		trace->keys[i] = at;
 	}
 	free(h.keys);
+}
+
+void free_trace(struct trace *trace)
+{
+	if (trace->mapped)
+		munmap(trace->keys, trace->mapped);
+	*trace = (struct trace){ 0 };
 }

@@ -1,13 +1,16 @@
-//! The compiled table and its peers: one key at a time, in bursts, their builds, and a swap.
+//! The compiled table and its peers: one key at a time, in bursts, their builds, updates of a few
+//! rules, and a swap.
 
-use benches::engines::{TupleSpace, compile};
+use benches::edits;
+use benches::engines::{TupleSpace, UNLIMITED, compile};
 use benches::rulesets::{self, SetConfig, Structure};
 use benches::traces::{self, Pattern};
-use classifier::{Classifier, Linear, Lookup, PacketKey, Rule};
+use classifier::{Classifier, Edit, Linear, Lookup, PacketKey, Rule, Updater};
 use criterion::measurement::WallTime;
 use criterion::{
     BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use fastrand::Rng;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +20,11 @@ use std::time::{Duration, Instant};
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 /// Of the linear scan, which is past comparing above that.
 const LINEAR_SIZES: [usize; 2] = [10, 1_000];
+const BUILD_SIZES: [usize; 3] = [1_000, 10_000, 100_000];
+/// Rules of the tables that are updated.
+const UPDATE_SIZE: usize = 100_000;
+/// Edits of one update.
+const EDITS: [usize; 3] = [1, 16, 64];
 const STRUCTURES: [Structure; 3] = [Structure::Acl1, Structure::Fw1, Structure::Ipc1];
 /// Keys looked up in one iteration: the times reported are for all of them. As many as do not fit
 /// in the first caches, so that tables are not looked up in the same few places.
@@ -110,7 +118,7 @@ fn lookups(criterion: &mut Criterion) {
 
 fn build(criterion: &mut Criterion) {
     let mut build = group(criterion, "build");
-    for workload in workloads(&SIZES) {
+    for workload in workloads(&BUILD_SIZES) {
         build.throughput(Throughput::Elements(workload.rules.len() as u64));
         build.bench_function(BenchmarkId::new("compiled", &workload.name), |bencher| {
             let rules = || workload.rules.clone();
@@ -121,6 +129,29 @@ fn build(criterion: &mut Criterion) {
         });
     }
     build.finish();
+}
+
+fn update(criterion: &mut Criterion) {
+    let mut update = group(criterion, "update");
+    for structure in STRUCTURES {
+        let Workload { name, rules, .. } = Workload::new(structure, UPDATE_SIZE);
+        let updater = Updater::new(UNLIMITED, rules).expect("generated rules can be compiled");
+        for count in EDITS {
+            let mut rng = Rng::with_seed(1);
+            // The table as it was, and edits that are different each time.
+            let mut prepare = || (updater.clone(), edits::random(updater.rules(), count, &mut rng));
+            update.bench_function(BenchmarkId::new(format!("{count} edits"), &name), |bencher| {
+                bencher.iter_batched(&mut prepare, apply, BatchSize::PerIteration);
+            });
+        }
+    }
+    update.finish();
+}
+
+/// The table after, so that the time to free it is not measured.
+fn apply((mut updater, edits): (Updater, Vec<Edit>)) -> Updater {
+    updater.apply(&edits).expect("the edits are of these rules");
+    updater
 }
 
 /// What a worker and its publisher share, as in the gateway: a mailbox, and one number that the
@@ -153,8 +184,8 @@ impl Handover {
         }
     }
 
-    /// Hands a table to the worker, which needs a core of its own; the time until the worker judges by it and has let go of the
-    /// one before.
+    /// Hands a table to the worker, which needs a core of its own; the time until the worker judges
+    /// by it and has let go of the one before.
     fn publish(&self, table: Arc<Classifier>, generation: u64) -> Duration {
         let start = Instant::now();
         *self.mailbox.lock().expect("nobody panics with it") = Some(table);
@@ -196,5 +227,5 @@ fn swap(criterion: &mut Criterion) {
     swap.finish();
 }
 
-criterion_group!(benches, lookups, build, swap);
+criterion_group!(benches, lookups, build, update, swap);
 criterion_main!(benches);

@@ -3,9 +3,13 @@
 //! Everything is made from a seed: the same seed gives the same rules, keys, frames and files.
 
 pub mod classbench;
+pub mod contest;
 pub mod draw;
+pub mod edits;
 pub mod engines;
+pub mod interrupt;
 pub mod machine;
+pub mod markdown;
 pub mod measure;
 pub mod probe;
 pub mod rulegen;

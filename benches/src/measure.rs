@@ -80,6 +80,17 @@ pub struct Mismatch {
     pub found: Option<RuleIndex>,
 }
 
+impl Check {
+    /// This comparison and another one, as one.
+    pub fn and(self, other: Check) -> Check {
+        Check {
+            checked: self.checked + other.checked,
+            mismatches: self.mismatches + other.mismatches,
+            first_mismatch: self.first_mismatch.or(other.first_mismatch),
+        }
+    }
+}
+
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |rule: Option<RuleIndex>| rule.map_or("none".to_owned(), |n| n.to_string());

@@ -1,11 +1,12 @@
 //! The traffic of the live measurement: UDP flows from the left zone to the right one that differ
 //! in their source port, in frames of the least length.
 
-use crate::rulegen::{self, RuleConfig, UDP};
-use crate::sides::{LEFT, RIGHT};
+use crate::rulegen::{self, RuleConfig, TCP, UDP};
+use crate::sides::{self, LEFT, RIGHT};
 use crate::workload;
-use classifier::{Family, PacketKey, PortRange, Rule};
+use classifier::{AddressMatch, Family, PacketKey, PortRange, Rule, prefix_mask};
 use etherparse::PacketBuilder;
+use fastrand::Rng;
 use std::net::Ipv4Addr;
 
 /// Bytes of a frame, FCS not included: Ethernet's least.
@@ -69,12 +70,83 @@ pub fn rules(count: usize) -> Vec<Rule> {
     rules
 }
 
+/// `count` rules, at least one, no two of which match the same packet: what such a policy allows does
+/// not depend on the order of its rules, so that it can be looked up in a set as well. The last one
+/// matches the traffic. All are between prefixes, for a port or a few of TCP or UDP, from the left
+/// zone to the right one.
+///
+/// # Panics
+/// If there are not enough destinations for `count`.
+pub fn disjoint_rules(count: usize) -> Vec<Rule> {
+    let mut rng = Rng::with_seed(1);
+    let mut rules: Vec<Rule> =
+        (0..count.saturating_sub(1)).map(|n| disjoint_rule(n, &mut rng)).collect();
+    rules.push(Rule {
+        from_zone: Some(LEFT),
+        to_zone: Some(RIGHT),
+        src: AddressMatch::host(SOURCE.into()),
+        dst: AddressMatch::host(TARGET.into()),
+        protocol: Some(UDP),
+        dst_ports: PortRange::one(TARGET_PORT),
+        ..Rule::ANY
+    });
+    rules
+}
+
+/// Services of a destination, each for sources of its own.
+const SERVICES: [(u8, PortRange); 4] = [
+    (TCP, PortRange { low: 443, high: 443 }),
+    (UDP, PortRange { low: 53, high: 53 }),
+    (TCP, PortRange { low: 8000, high: 8099 }),
+    (TCP, PortRange { low: 5432, high: 5432 }),
+];
+
+/// Destinations are blocks of so many bits, or hosts that have one to themselves.
+const BLOCK: u8 = 4;
+
+/// The rule for the `n`-th pair of a destination and a service.
+fn disjoint_rule(n: usize, rng: &mut Rng) -> Rule {
+    let (block, (protocol, dst_ports)) = (n / SERVICES.len(), SERVICES[n % SERVICES.len()]);
+    let (family, lengths) = match block % 4 {
+        3 => (Family::V6, [48, 56, 64, 128]),
+        _ => (Family::V4, [16, 20, 24, 32]),
+    };
+    let network = |zone| (sides::network_bits(zone, family), sides::network(zone, family).1);
+    let (right, len) = network(RIGHT);
+    assert!(block < 1 << (family.bits() - len - BLOCK).min(32), "{n} rules need more destinations");
+    let (left, zone_len) = network(LEFT);
+    let src_len = lengths[rng.usize(..lengths.len())];
+    let src = (left | rng.u128(..) & !prefix_mask(family, zone_len)) & prefix_mask(family, src_len);
+    Rule {
+        from_zone: Some(LEFT),
+        to_zone: Some(RIGHT),
+        src: AddressMatch::Prefix { family, value: src, len: src_len },
+        dst: AddressMatch::Prefix {
+            family,
+            value: right | (block as u128) << BLOCK,
+            len: if block.is_multiple_of(3) { family.bits() - BLOCK } else { family.bits() },
+        },
+        protocol: Some(protocol),
+        dst_ports,
+        ..Rule::ANY
+    }
+}
+
 /// The policy file of [`rules`], and the id of the rule that allows the traffic. `zones` are the
 /// names of the zones it comes from and goes to.
 pub fn policy(count: usize, zones: [&str; 2]) -> (String, String) {
     let rules = rules(count);
     let allow: Vec<bool> = (1..=rules.len()).map(|n| n == rules.len() || n % 3 != 0).collect();
     (workload::policy(&rules, &allow, zones), format!("r{}", rules.len()))
+}
+
+/// The same of [`disjoint_rules`], which all allow.
+///
+/// # Panics
+/// As [`disjoint_rules`].
+pub fn disjoint_policy(count: usize, zones: [&str; 2]) -> (String, String) {
+    let rules = disjoint_rules(count);
+    (workload::policy(&rules, &vec![true; rules.len()], zones), format!("r{}", rules.len()))
 }
 
 #[cfg(test)]
@@ -127,6 +199,40 @@ mod tests {
                 assert_eq!(table.lookup(&key(flow)), Some(count as u32 - 1), "{count} rules");
             }
         }
+    }
+
+    #[test]
+    fn no_two_disjoint_rules_match_the_same_packet_and_the_last_one_matches_the_traffic() {
+        let overlap = |a: &Rule, b: &Rule| {
+            let common = |a: &AddressMatch, b: &AddressMatch| match (a, b) {
+                (
+                    &AddressMatch::Prefix { family: one, value: a, len: a_len },
+                    &AddressMatch::Prefix { family: other, value: b, len: b_len },
+                ) => {
+                    let mask = prefix_mask(one, a_len.min(b_len));
+                    one == other && a & mask == b & mask
+                }
+                _ => panic!("{a:?} {b:?}"),
+            };
+            common(&a.src, &b.src)
+                && common(&a.dst, &b.dst)
+                && a.protocol == b.protocol
+                && a.dst_ports.low <= b.dst_ports.high
+                && b.dst_ports.low <= a.dst_ports.high
+        };
+        let rules = disjoint_rules(600);
+        assert_eq!(rules.len(), 600);
+        for (n, a) in rules.iter().enumerate() {
+            assert!(rules[..n].iter().all(|b| !overlap(a, b)), "{a:?}");
+        }
+        assert!(overlap(&rules[3], &rules[3]));
+        let v6 = rules
+            .iter()
+            .filter(|rule| matches!(rule.src, AddressMatch::Prefix { family: Family::V6, .. }));
+        assert_eq!(v6.count(), 148);
+
+        let table = compile(disjoint_rules(100_000)).unwrap();
+        assert_eq!(table.lookup(&key(0)), Some(99_999));
     }
 
     #[test]

@@ -99,12 +99,15 @@ fn the_search_reports_what_it_found() {
 }
 
 #[test]
-fn a_driver_gets_one_figure_for_each_pass() {
+fn a_driver_gets_one_answer_for_each_line() {
     let files = Files::new("identity", "zipf");
-    let mut command = files.classbench();
-    command.args(["--serve", "--engine", "linear"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(b"pass\npass\nhurry\nquit\npass\n").unwrap();
+    let dump = files.rules.with_file_name("dump");
+    let mut command = Command::new(CLASSBENCH);
+    command.arg("--rules").arg(&files.rules).args(["--serve", "--engine", "linear"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let trace = files.trace.display();
+    let said = format!("pass\ntrace {trace}\npass\nhurry\ndump {}\nquit\npass\n", dump.display());
+    child.stdin.take().unwrap().write_all(said.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let lines: Vec<serde_json::Value> = String::from_utf8(output.stdout)
@@ -112,10 +115,55 @@ fn a_driver_gets_one_figure_for_each_pass() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let [ready, first, second, error] = &lines[..] else { panic!("{lines:?}") };
+    let [ready, early, read, pass, error, dumped] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!(ready["ready"]["rules"], 200);
-    assert!([first, second].iter().all(|pass| pass["ns_per_lookup"].as_f64().unwrap() > 0.0));
-    assert_eq!(error["error"], "expected: pass, or quit");
+    assert_eq!(early["error"], "there are no headers yet: trace FILE");
+    assert_eq!(read["packets"], 1000);
+    assert!(pass["ns_per_lookup"].as_f64().unwrap() > 0.0);
+    assert_eq!(error["error"], "expected: trace FILE, pass, dump FILE or quit");
+    assert_eq!(dumped["dumped"], 1000);
+    assert_eq!(std::fs::read_to_string(dump).unwrap().lines().count(), 1000);
+}
+
+#[test]
+fn hidden_rules_are_found_and_named() {
+    let files = Files::new("acl1", "uniform");
+    let whole = std::fs::read_to_string(&files.rules).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    // What a rule says, and an earlier rule has said.
+    let doubled = [&lines[..100], &[lines[50]], &lines[100..]].concat().join("\n");
+    std::fs::write(&files.rules, doubled).unwrap();
+
+    let report = files.json(&["--shadowed"]);
+    let findings = report["shadowed"]["findings"].as_array().unwrap();
+    let doubled = findings.iter().find(|found| found["rule"] == 100).expect("the doubled rule");
+    assert_eq!(doubled["by"].as_array().unwrap().len(), 1, "{doubled}");
+    let counts = ["hidden", "empty", "undecided"].map(|field| report["shadowed"][field].as_u64());
+    assert_eq!(counts, [Some(findings.len() as u64), Some(0), Some(0)]);
+    assert!(report["shadowed"]["audit_ms"].as_f64().unwrap() > 0.0);
+
+    let output = files.classbench().args(["--shadowed", "--repeat", "1"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(" rules are hidden by earlier ones, 0 match nothing"), "{text}");
+    assert!(text.contains("\n    rule "), "{text}");
+}
+
+#[test]
+fn updates_are_timed_and_checked() {
+    let files = Files::new("ipc1", "uniform");
+    let report = files.json(&["--update", "3"]);
+    assert_eq!(report["update_edits"], 3);
+    let [patched, rebuilt] = ["update_patched", "update_rebuilt"].map(|field| &report[field]);
+    assert_eq!(patched.as_u64().unwrap() + rebuilt.as_u64().unwrap(), 1, "{report}");
+    assert!(report["update_ms"]["median"].as_f64().unwrap() > 0.0);
+    assert!(report["update_check"]["checked"].as_u64() >= Some(150), "{report}");
+    assert_eq!(report["update_check"]["mismatches"], 0);
+    // The check of the table itself keeps its own count.
+    assert_eq!(report["checked"], 0);
+
+    let output = files.classbench().args(["--update", "3", "--repeat", "2"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("3 edits in ") && text.contains("; of 2 updates "), "{text}");
 }
 
 #[test]
@@ -131,6 +179,8 @@ fn what_goes_wrong_is_told_by_exit_code_and_message() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(run(&["--batch", "0"]).status.code(), Some(2));
     assert_eq!(run(&["--serve", "--json"]).status.code(), Some(2));
+    assert_eq!(run(&["--engine", "tuple", "--shadowed"]).status.code(), Some(2));
+    assert_eq!(run(&["--engine", "linear", "--update", "1"]).status.code(), Some(2));
 
     let mut swapped = Command::new(CLASSBENCH);
     swapped.arg("--rules").arg(&files.trace).arg("--trace").arg(&files.rules);

@@ -2,7 +2,7 @@
 
 use classifier::{Family, PacketKey};
 use control::config::Config;
-use control::policy::{Policy, ZoneMap, compile};
+use control::policy::{Audit, Compiler, Policy, ZoneMap, compile};
 use dataplane::{Action, Forward, Table};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -84,6 +84,16 @@ fn every_example_is_valid() {
         seen += 1;
     }
     assert!(seen >= 4, "only {seen} examples");
+}
+
+#[test]
+fn every_rule_of_an_example_decides_something() {
+    for name in ["policy-two-zones.yaml", "policy-allow-all.yaml", "policy-deny-all.yaml"] {
+        let policy = Policy::load(example(name)).unwrap();
+        let mut compiler = Compiler::default();
+        compiler.compile(&policy, &ZoneMap::of(&policy), 1, 1).unwrap();
+        assert_eq!(compiler.audit(&policy), Audit::default(), "{name}");
+    }
 }
 
 #[test]

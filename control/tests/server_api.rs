@@ -3,6 +3,7 @@
 mod server_fake;
 
 use control::client::ClientError;
+use control::policy::Made;
 use dataplane::{AttachMode, FlowRecord, Link};
 use serde_json::{Value, json};
 use server_fake::{Gateway, POLICY, REORDERED, key};
@@ -21,6 +22,8 @@ fn status_tells_the_gateway_as_a_whole() {
     assert_eq!((status.policy.file.as_str(), status.policy.rules), ("first.yaml", 3));
     assert_eq!(status.policy.compile_seconds, 0.003);
     assert_eq!(status.policy.swap_seconds, None);
+    assert_eq!((status.policy.warnings, status.policy.table_made), (Some(0), Made::Rebuilt));
+    assert!(status.policy.worst_case_cache_lines > 0);
     assert_eq!(status.warnings, Vec::<String>::new());
     let left = &status.ports[0];
     assert_eq!((left.name.as_str(), left.interface.as_str()), ("left", "bh0"));

@@ -2,7 +2,8 @@
 
 mod server_fake;
 
-use server_fake::{Gateway, POLICY, REORDERED};
+use control::policy::Compiler;
+use server_fake::{Gateway, POLICY, REORDERED, SHADOWED};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -48,7 +49,8 @@ fn status_prints_the_gateway_and_its_ports() {
     let text = out(&output);
     for expected in [
         "policy    first.yaml, generation 1, since 2",
-        "          3 rules, ",
+        "          3 rules, 4 entries, compiled in 3.0ms",
+        "table     rebuilt; a lookup touches at most ",
         "flows     5 open of 1000, 9 opened, 4 closed",
         "frames    balanced: received = transmitted + dropped + held",
         "warning   worker 0 is not pinned to a core",
@@ -118,7 +120,8 @@ fn apply_tells_both_generations_and_the_times() {
     assert_eq!(code(&output), 0, "{}", err(&output));
     let text = out(&output);
     assert!(text.starts_with("generation 1 -> 2: 2 rules, 2 entries, compiled in "), "{text}");
-    assert!(text.contains(", swapped in "), "{text}");
+    assert!(text.contains(" (patched), swapped in "), "{text}");
+    assert_eq!(err(&output), "", "nothing to warn of");
     assert_eq!(gateway.client().status().unwrap().policy.file, policy.display().to_string());
 }
 
@@ -194,6 +197,105 @@ fn check_shows_all_errors_and_exits_with_3() {
     assert_eq!(code(&output), 3);
     let checked: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
     assert_eq!(checked["diagnostics"].as_array().unwrap().len(), 2);
+}
+
+/// What is said of [`SHADOWED`] as the file `policy`.
+fn warnings(policy: &std::path::Path) -> String {
+    let place = policy.display();
+    format!(
+        "{place}:9:5: warning: rule `web` is shadowed: all that it would allow is decided by `nothing` \
+         (line 8, deny); move it above `nothing` to let it decide, or leave it out\n 9 |   - {{ id: web, \
+         from: clients, to: web, service: any, action: allow }}\n   |     ^\n{place}:11:5: warning: \
+         rule `again` is redundant: `back` (line 10) allows all that it allows; leave it out\n 11 |   - \
+         {{ id: again, from: servers, to: clients, service: any, action: allow }}\n    |     ^\n"
+    )
+}
+
+#[test]
+fn check_warns_of_rules_that_could_be_left_out_and_exits_with_0() {
+    let gateway = Gateway::start();
+    let policy = gateway.file("policy.yaml", SHADOWED);
+    let output = bulkhead().arg("check").arg(&policy).output().unwrap();
+    assert_eq!(code(&output), 0);
+    assert_eq!(err(&output), warnings(&policy));
+    assert!(out(&output).contains(" is valid: 2 zones, 4 rules, 4 entries; "), "{}", out(&output));
+    assert!(out(&output).contains(", 2 warnings\n"), "{}", out(&output));
+    let output = bulkhead().arg("check").arg(&policy).arg("--json").output().unwrap();
+    assert_eq!((code(&output), err(&output).as_str()), (0, ""));
+    let checked: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    assert_eq!(checked["valid"], true);
+    let warning = |code, rule, by, line, action| {
+        let shown = warnings(&policy);
+        let start = format!("warning: rule `{rule}`");
+        let shown = shown.lines().find(|shown| shown.contains(&start)).unwrap().to_owned();
+        let (place, message) = shown.split_once(": warning: ").unwrap();
+        let place: Vec<u64> = place.rsplitn(3, ':').take(2).map(|n| n.parse().unwrap()).collect();
+        serde_json::json!({
+            "code": code,
+            "rule": rule,
+            "hidden_by": [{ "rule": by, "line": line, "action": action }],
+            "hidden_by_total": 1,
+            "file": policy.display().to_string(),
+            "line": place[1],
+            "column": place[0],
+            "message": message,
+        })
+    };
+    let expected = serde_json::json!({
+        "warnings": [
+            warning("shadowed", "web", "nothing", 8, "deny"),
+            warning("redundant", "again", "back", 10, "allow"),
+        ],
+        "warnings_total": 2,
+        "undecided": 0,
+    });
+    assert_eq!(checked["audit"], expected);
+}
+
+#[test]
+fn apply_warns_as_check_does_and_status_counts() {
+    let gateway = Gateway::start();
+    let policy = gateway.file("policy.yaml", SHADOWED);
+    let output = gateway.run(&["apply", policy.to_str().unwrap()]);
+    assert_eq!(code(&output), 0);
+    assert_eq!(err(&output), warnings(&policy));
+    assert!(
+        out(&output).starts_with("generation 1 -> 2: 4 rules, 4 entries, "),
+        "{}",
+        out(&output)
+    );
+    let status = out(&gateway.run(&["status"]));
+    assert!(status.contains("          4 rules, 4 entries, 2 warnings, compiled in "), "{status}");
+    assert!(status.contains("\ntable     patched; a lookup touches at most "), "{status}");
+    let applied = gateway.run(&["apply", policy.to_str().unwrap(), "--json"]);
+    assert_eq!(err(&applied), "");
+    let applied: serde_json::Value = serde_json::from_str(&out(&applied)).unwrap();
+    let checked = bulkhead().arg("check").arg(&policy).arg("--json").output().unwrap();
+    let checked: serde_json::Value = serde_json::from_str(&out(&checked)).unwrap();
+    assert_eq!(applied["audit"], checked["audit"]);
+    assert_eq!(applied["table_made"], "patched");
+}
+
+#[test]
+fn apply_of_a_policy_that_passes_a_limit_names_its_rules_and_changes_nothing() {
+    let limits = classifier::Config { max_rules: 4, ..classifier::Config::default() };
+    let gateway = Gateway::with(Compiler::new(limits), POLICY);
+    let large = format!(
+        "{POLICY}  - {{ id: more, from: servers, to: web, service: http, action: deny }}\n"
+    );
+    let policy = gateway.file("large.yaml", &large);
+    let output = gateway.run(&["apply", policy.to_str().unwrap()]);
+    assert_eq!(code(&output), 3);
+    let line = large.lines().count();
+    let text = err(&output);
+    assert!(text.contains(&format!("large.yaml:{line}:5: the policy becomes 6 ")), "{text}");
+    assert!(text.contains(&format!("`more` (line {line})")), "{text}");
+    assert!(text.contains(&format!(" {line} |   - {{ id: more, ")), "{text}");
+    assert!(gateway.fake.state().published.is_empty());
+    // What is in force is still what the next policy is compared with.
+    let policy = gateway.file("small.yaml", SHADOWED);
+    let output = gateway.run(&["apply", policy.to_str().unwrap()]);
+    assert!(out(&output).contains(" (patched), "), "{}{}", out(&output), err(&output));
 }
 
 #[test]

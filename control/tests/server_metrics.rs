@@ -113,6 +113,7 @@ fn samples_say_what_the_counters_say() {
         ("bulkhead_table_generation", 1.0),
         ("bulkhead_table_rules", 3.0),
         ("bulkhead_table_compile_seconds", 0.003),
+        ("bulkhead_table_worst_case_cache_lines", fake.state().table.worst_case() as f64),
         (r#"bulkhead_memory_bytes{kind="flows"}"#, 64_000.0),
         (r#"bulkhead_memory_bytes{kind="umem"}"#, 33_554_432.0),
         (r#"bulkhead_socket_rx_ring_full_total{port="left",queue="0"}"#, 5.0),

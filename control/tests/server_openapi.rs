@@ -2,8 +2,8 @@
 
 mod server_fake;
 
-use serde_json::Value;
-use server_fake::{Gateway, POLICY};
+use serde_json::{Value, json};
+use server_fake::{Gateway, POLICY, SHADOWED};
 use std::collections::BTreeSet;
 
 fn description(gateway: &Gateway) -> Value {
@@ -73,6 +73,8 @@ fn answers_are_as_described() {
         ("post", "/v1/apply", gateway.apply("?if_generation=9", POLICY.as_bytes())),
         ("post", "/v1/apply", gateway.apply("", b"version: 1\nzones: 7\n")),
         ("post", "/v1/apply", gateway.apply("", POLICY.as_bytes())),
+        ("post", "/v1/apply", gateway.apply("", SHADOWED.as_bytes())),
+        ("get", "/v1/status", gateway.request("GET", "/v1/status")),
     ];
     for (method, path, (status, answer)) in answers {
         let responses = &description["paths"][path][method]["responses"];
@@ -101,7 +103,8 @@ fn collect_references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 }
 
 /// Whether `value` is as `schema` says: the part of JSON Schema that the description uses.
-/// Stricter in one thing: a field that is not described is an error.
+/// Stricter in one thing: a field that is not described is an error. Schemas that all apply are
+/// taken for one, with the fields of each.
 fn conforms(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<(), String> {
     if let Some(reference) = schema["$ref"].as_str() {
         return conforms(root, root.pointer(&reference[1..]).unwrap(), value, place);
@@ -109,6 +112,19 @@ fn conforms(root: &Value, schema: &Value, value: &Value, place: &str) -> Result<
     if let Some(choices) = schema["oneOf"].as_array() {
         let fits = choices.iter().filter(|c| conforms(root, c, value, place).is_ok()).count();
         return if fits == 1 { Ok(()) } else { Err(format!("{place}: fits {fits} of oneOf")) };
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        let mut whole = json!({"type": "object", "properties": {}, "required": []});
+        for part in parts {
+            let part = part["$ref"].as_str().map_or(Some(part), |r| root.pointer(&r[1..])).unwrap();
+            for (name, field) in part["properties"].as_object().unwrap() {
+                whole["properties"][name] = field.clone();
+            }
+            for name in part["required"].as_array().unwrap() {
+                whole["required"].as_array_mut().unwrap().push(name.clone());
+            }
+        }
+        return conforms(root, &whole, value, place);
     }
     let types = match &schema["type"] {
         Value::String(one) => vec![one.as_str()],

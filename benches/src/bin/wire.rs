@@ -1,15 +1,16 @@
 //! Measures forwarded packets per second of Bulkhead beside its peers, in network namespaces.
 
+use benches::interrupt::{self, INTERRUPTED};
 use benches::machine::Machine;
+use benches::markdown;
 use benches::probe::{FRAME_BYTES, MAX_FLOWS};
 use benches::stats::Spread;
-use benches::wire::{Conserved, Peer, Stand, Trial};
+use benches::wire::{Conserved, Form, Peer, Stand, Trial};
 use clap::Parser;
 use lab::need::{Need, missing};
 use lab::{Error, Lab, Result};
 use serde_json::{Value, json};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Forwarded packets per second through Bulkhead and through its peers, side by side
@@ -35,36 +36,30 @@ struct Arguments {
     #[arg(long, value_name = "N,...", default_value = "1,1000", value_delimiter = ',',
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     rules: Vec<u32>,
+    /// Measure policies of N rules each, and the same policies in nftables on the kernel's bridge:
+    /// rule by rule, up to 1,000, and as one verdict map
+    #[arg(long, value_name = "N,...", value_delimiter = ',', conflicts_with = "rules",
+          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    policy_rules: Vec<u32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
+/// Most rules that nftables tries one by one: with more, each frame takes so long that not even a
+/// warm-up ends in reasonable time.
+const MOST_LISTED: usize = 1000;
+
 /// The peer that the others are compared with.
 const REFERENCE: Peer = Peer::BridgeNftables;
 
-/// Set by SIGINT and SIGTERM: the trial under way ends, and everything made is removed.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn interrupt(_signal: libc::c_int) {
-    INTERRUPTED.store(true, Relaxed);
-}
-
-fn catch_interrupts() {
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        let handler = interrupt as extern "C" fn(libc::c_int);
-        // SAFETY: the handler stores into an atomic and does nothing else, which a signal handler
-        // may do.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
-    }
-}
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    catch_interrupts();
+    interrupt::catch();
     match measure(&arguments) {
         Ok(results) if arguments.json => println!("{}", document(&arguments, &results)),
-        Ok(results) => print(&arguments, &results),
+        Ok(results) if arguments.policy_rules.is_empty() => print(&arguments, &results),
+        Ok(results) => print_policies(&arguments, &results),
         Err(error) => {
             eprintln!("wire: {error}");
             return ExitCode::FAILURE;
@@ -99,8 +94,7 @@ impl Results {
 }
 
 fn measure(arguments: &Arguments) -> Result<Vec<Results>> {
-    let mut peers = vec![Peer::Bridge, REFERENCE, Peer::Redirect];
-    peers.extend(arguments.rules.iter().map(|&rules| Peer::Bulkhead { rules: rules as usize }));
+    let peers = peers(arguments);
     let programs = peers.iter().flat_map(|peer| peer.programs());
     let needs: Vec<Need> =
         [Need::Lab].into_iter().chain(programs.map(|name| Need::Program(name))).collect();
@@ -125,7 +119,7 @@ fn measure(arguments: &Arguments) -> Result<Vec<Results>> {
             stop_if_interrupted()?;
             let trial = trial?;
             eprintln!(
-                "round {round} of {}: {:32} {:6.3} Mpps",
+                "round {round} of {}: {:35} {:6.3} Mpps",
                 arguments.rounds,
                 stand.peer.to_string(),
                 trial.forwarded_mpps
@@ -136,30 +130,52 @@ fn measure(arguments: &Arguments) -> Result<Vec<Results>> {
     Ok(results)
 }
 
+fn peers(arguments: &Arguments) -> Vec<Peer> {
+    if arguments.policy_rules.is_empty() {
+        let bulkhead = |&rules: &u32| Peer::Bulkhead { rules: rules as usize };
+        let peers = [Peer::Bridge, REFERENCE, Peer::Redirect];
+        return peers.into_iter().chain(arguments.rules.iter().map(bulkhead)).collect();
+    }
+    let mut peers = vec![Peer::Bridge];
+    for &rules in &arguments.policy_rules {
+        let rules = rules as usize;
+        if rules <= MOST_LISTED {
+            peers.push(Peer::NftablesPolicy { rules, form: Form::List });
+        }
+        peers.push(Peer::NftablesPolicy { rules, form: Form::Map });
+        peers.push(Peer::BulkheadPolicy { rules });
+    }
+    peers
+}
+
 fn stop_if_interrupted() -> Result<()> {
-    if INTERRUPTED.load(Relaxed) { Err(Error::new("interrupted")) } else { Ok(()) }
+    if interrupt::came() { Err(Error::new("interrupted")) } else { Ok(()) }
 }
 
-/// The median of the reference.
-fn reference(results: &[Results]) -> f64 {
-    let found = results.iter().find(|results| results.peer == REFERENCE);
-    found.map_or(f64::NAN, |results| results.forwarded().median)
+/// The median of a peer, if it was measured.
+fn median_of(results: &[Results], peer: Peer) -> Option<f64> {
+    let found = results.iter().find(|results| results.peer == peer);
+    found.map(|results| results.forwarded().median)
 }
 
-fn print(arguments: &Arguments, results: &[Results]) {
+fn print_preface(arguments: &Arguments) {
     let Arguments { rounds, seconds, flows, .. } = arguments;
     println!("{}", Machine::this());
     println!(
         "{FRAME_BYTES}-byte UDP frames of {flows} flows; {rounds} interleaved trials of {seconds} s \
          each; million packets per second\n"
     );
+}
+
+fn print(arguments: &Arguments, results: &[Results]) {
+    print_preface(arguments);
     println!(
         "{:32} {:>8} {:>8} {:>8} {:>10} {:>10}",
         "forwarded by", "min", "median", "max", "of nftables", "offered"
     );
     for result in results {
         let Spread { min, median, max } = result.forwarded();
-        let ratio = median / reference(results);
+        let ratio = median / median_of(results, REFERENCE).unwrap_or(f64::NAN);
         let offered = result.offered().median;
         println!(
             "{:32} {min:8.3} {median:8.3} {max:8.3} {ratio:>10.2}x {offered:10.3}",
@@ -171,6 +187,29 @@ fn print(arguments: &Arguments, results: &[Results]) {
             print_accounts(result, gateway);
         }
     }
+}
+
+/// The same policies in nftables and in Bulkhead, in Markdown.
+fn print_policies(arguments: &Arguments, results: &[Results]) {
+    print_preface(arguments);
+    let row = |result: &Results| {
+        let Spread { min, median, max } = result.forwarded();
+        let of = |form| {
+            let peer = result.peer.rules().map(|rules| Peer::NftablesPolicy { rules, form });
+            let reference = peer.and_then(|peer| median_of(results, peer));
+            reference.map_or("-".to_owned(), |reference| format!("{:.2}x", median / reference))
+        };
+        let forwarded = format!("{min:.3} / {median:.3} / {max:.3}");
+        vec![result.peer.to_string(), forwarded, of(Form::List), of(Form::Map)]
+    };
+    let rows: Vec<Vec<String>> = results.iter().map(row).collect();
+    let titles =
+        ["forwarded by", ">Mpps, min / median / max", ">of the nftables rules", ">of the map"];
+    print!("{}", markdown::table(&titles, &rows));
+    println!(
+        "\nThe last rule of each policy accepts the traffic. nftables asks its rules about every \
+         packet; Bulkhead asks them about the first of a flow, and about later ones its flow table."
+    );
 }
 
 /// Where the frames of all trials of a gateway went.
@@ -197,13 +236,11 @@ fn document(arguments: &Arguments, results: &[Results]) -> Value {
     let peers = results.iter().map(|result| {
         json!({
             "peer": result.peer.to_string(),
-            "rules": match result.peer {
-                Peer::Bulkhead { rules } => Some(rules),
-                _ => None,
-            },
+            "rules": result.peer.rules(),
             "forwarded_mpps": result.forwarded(),
             "offered_mpps": result.offered(),
-            "of_nftables": result.forwarded().median / reference(results),
+            "of_nftables": median_of(results, REFERENCE)
+                .map(|reference| result.forwarded().median / reference),
             "gateway": result.gateway(),
             "trials": result.trials,
         })

@@ -38,13 +38,16 @@ impl Engine {
     }
 }
 
-/// The compiled engine over `rules`, without the limits that a gateway sets.
+/// Limits that no rule set reaches, unlike those that a gateway sets.
+pub const UNLIMITED: Config =
+    Config { max_rules: usize::MAX, max_memory: usize::MAX, max_worst_case: usize::MAX };
+
+/// The compiled engine over `rules`, without limits.
 ///
 /// # Errors
 /// If the rules cannot be compiled at all.
 pub fn compile(rules: Vec<Rule>) -> Result<Classifier, BuildError> {
-    let mut builder =
-        Builder::new(Config { max_rules: usize::MAX, max_memory: usize::MAX, ..Config::default() });
+    let mut builder = Builder::new(UNLIMITED);
     for rule in rules {
         builder.push(rule);
     }

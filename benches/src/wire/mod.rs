@@ -9,9 +9,11 @@
 //! The source is the same XDP program for every peer, run by the kernel itself
 //! (`BPF_PROG_TEST_RUN` with live frames), so that it is not what is measured. So is the receiver.
 
+mod nftables;
 mod peer;
 mod trial;
 mod xdp;
 
+pub use nftables::Form;
 pub use peer::{Peer, Stand};
 pub use trial::{Conserved, Socket, Trial};

@@ -1,5 +1,6 @@
 //! What forwards between the two interfaces of the gateway namespace.
 
+use super::nftables::{self, Form};
 use super::trial::{Accounts, Trial};
 use super::xdp::Programs;
 use crate::probe;
@@ -28,6 +29,18 @@ pub enum Peer {
         /// Rules of the policy, at least 1.
         rules: usize,
     },
+    /// The kernel's bridge with a policy of [disjoint rules](probe::disjoint_rules) in nftables.
+    NftablesPolicy {
+        /// Rules of the policy, at least 1; the last allows the traffic.
+        rules: usize,
+        /// How they are written.
+        form: Form,
+    },
+    /// Bulkhead with that policy.
+    BulkheadPolicy {
+        /// Rules of the policy, at least 1.
+        rules: usize,
+    },
 }
 
 impl fmt::Display for Peer {
@@ -36,20 +49,40 @@ impl fmt::Display for Peer {
             Peer::Bridge => "kernel bridge".to_owned(),
             Peer::BridgeNftables => "kernel bridge, 1 nftables rule".to_owned(),
             Peer::Redirect => "bare XDP redirect".to_owned(),
-            Peer::Bulkhead { rules: 1 } => "Bulkhead, 1 rule".to_owned(),
-            Peer::Bulkhead { rules } => format!("Bulkhead, {rules} rules"),
+            Peer::Bulkhead { rules: 1 } | Peer::BulkheadPolicy { rules: 1 } => {
+                "Bulkhead, 1 rule".to_owned()
+            }
+            Peer::Bulkhead { rules } | Peer::BulkheadPolicy { rules } => {
+                format!("Bulkhead, {rules} rules")
+            }
+            Peer::NftablesPolicy { rules, form: Form::List } => {
+                format!("kernel bridge, {rules} nftables rules")
+            }
+            Peer::NftablesPolicy { rules, form: Form::Map } => {
+                format!("kernel bridge, nftables map of {rules}")
+            }
         })
     }
 }
 
 impl Peer {
+    /// Rules of its policy, if it has one.
+    pub fn rules(self) -> Option<usize> {
+        match self {
+            Peer::Bulkhead { rules }
+            | Peer::NftablesPolicy { rules, .. }
+            | Peer::BulkheadPolicy { rules } => Some(rules),
+            Peer::Bridge | Peer::BridgeNftables | Peer::Redirect => None,
+        }
+    }
+
     /// Programs that it needs besides those of every laboratory.
     pub fn programs(self) -> &'static [&'static str] {
         match self {
             Peer::Bridge => &["bridge"],
-            Peer::BridgeNftables => &["bridge", "nft"],
+            Peer::BridgeNftables | Peer::NftablesPolicy { .. } => &["bridge", "nft"],
             Peer::Redirect => &[],
-            Peer::Bulkhead { .. } => &["curl"],
+            Peer::Bulkhead { .. } | Peer::BulkheadPolicy { .. } => &["curl"],
         }
     }
 }
@@ -75,10 +108,18 @@ impl<'lab> Stand<'lab> {
             Peer::Bridge => bridge(lab).map(|()| None)?,
             Peer::BridgeNftables => {
                 bridge(lab)?;
-                nftables(lab).map(|()| None)?
+                nftables(lab, &one_rule()).map(|()| None)?
+            }
+            Peer::NftablesPolicy { rules, form } => {
+                bridge(lab)?;
+                let table = nftables::table(&probe::disjoint_rules(rules), form);
+                nftables(lab, &table).map(|()| None)?
             }
             Peer::Redirect => programs.attach_redirect(lab).map(|()| None)?,
-            Peer::Bulkhead { rules } => Some(bulkhead(lab, rules)?),
+            Peer::Bulkhead { rules } => Some(bulkhead(lab, probe::policy(rules, ZONES))?),
+            Peer::BulkheadPolicy { rules } => {
+                Some(bulkhead(lab, probe::disjoint_policy(rules, ZONES))?)
+            }
         };
         let mut stand = Stand { peer, lab, programs, accounts };
         stand.programs.send(lab, WARM_UP, &AtomicBool::new(false))?;
@@ -126,22 +167,28 @@ fn bridge(lab: &Lab) -> Result<()> {
 }
 
 /// One rule in the way of the bridge; what it does not accept is dropped.
-fn nftables(lab: &Lab) -> Result<()> {
+fn one_rule() -> String {
     let port = probe::TARGET_PORT;
-    let rules = format!(
+    format!(
         "table bridge wire {{
             chain forward {{
                 type filter hook forward priority filter; policy drop;
                 udp dport {port} accept
             }}
         }}"
-    );
-    let file = lab.write("wire.nft", &rules)?;
+    )
+}
+
+fn nftables(lab: &Lab, table: &str) -> Result<()> {
+    let file = lab.write("wire.nft", table)?;
     run(lab, &["nft", "-f", &file])
 }
 
-fn bulkhead<'lab>(lab: &'lab Lab, rules: usize) -> Result<Accounts<'lab>> {
-    let (policy, rule) = probe::policy(rules, ["clients", "servers"]);
+/// The zones of a laboratory's gateway: the traffic goes from the first to the second.
+const ZONES: [&str; 2] = ["clients", "servers"];
+
+/// Bulkhead with a policy and the id of the rule that allows the traffic.
+fn bulkhead<'lab>(lab: &'lab Lab, (policy, rule): (String, String)) -> Result<Accounts<'lab>> {
     let options = GatewayOptions {
         poll: Some("adaptive"),
         metrics: Some(Accounts::METRICS),

@@ -58,14 +58,15 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
                 writeln!(
                     out,
                     "{} is valid: {}, {}, {}; the table takes {}, a lookup touches at most {}, \
-                     built in {}",
+                     built in {}{}",
                     crate::diagnostic::printable(&checked.file),
                     count(checked.zones, "zone", "zones"),
                     count(checked.rules, "rule", "rules"),
                     count(checked.entries, "entry", "entries"),
                     bytes(checked.table_bytes),
                     count(checked.worst_case_cache_lines, "cache line", "cache lines"),
-                    seconds(checked.compile_seconds)
+                    seconds(checked.compile_seconds),
+                    warnings(&checked.audit)
                 )
             })
         }
@@ -79,6 +80,14 @@ pub(super) fn exit_of(error: &LoadError) -> Exit {
     match error {
         LoadError::Io { error, .. } if error.kind() != io::ErrorKind::InvalidData => Exit::Failed,
         _ => Exit::InvalidPolicy,
+    }
+}
+
+/// `, n warnings` at the end of a line, if there is one.
+fn warnings(audit: &Audit) -> String {
+    match audit.warnings_total {
+        0 => String::new(),
+        total => format!(", {}", count(total, "warning", "warnings")),
     }
 }
 

@@ -204,3 +204,54 @@ impl Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use classifier::Finding;
+
+    /// Rules `one`, of a single entry, and `two`, of two.
+    fn policy() -> Policy {
+        let text = "version: 1\nhosts: { h: { addresses: [10.0.0.1, 10.0.0.2] } }\nrules:\n  - { id: \
+                    one, from: any, to: any, service: any, action: allow }\n  - { id: two, from: h, \
+                    to: any, service: any, action: allow }\n";
+        Policy::parse("p.yaml", text).expect("it is valid")
+    }
+
+    fn audit(findings: &[(u32, FindingKind, &[u32])], undecided: &[u32]) -> Audit {
+        let finding = |&(rule, kind, by): &(u32, FindingKind, &[u32])| Finding {
+            rule,
+            kind,
+            by: by.to_vec(),
+        };
+        let findings = findings.iter().map(finding).collect();
+        let found = classifier::Audit { findings, undecided: undecided.to_vec() };
+        of_policy(&policy(), &[0, 1, 1], &found)
+    }
+
+    /// Lowering makes no entry that matches nothing; were it to, the rule is told of.
+    #[test]
+    fn a_rule_of_entries_that_match_nothing_is_empty() {
+        let one_half = audit(&[(1, FindingKind::Empty, &[])], &[]);
+        assert_eq!(one_half, Audit::default());
+        let whole = audit(&[(1, FindingKind::Empty, &[]), (2, FindingKind::Empty, &[])], &[]);
+        let [warning] = &whole.warnings[..] else { panic!("{whole:?}") };
+        assert_eq!((warning.code, warning.hidden_by_total), (WarningCode::Empty, 0));
+        let message =
+            "p.yaml:5:5: warning: rule `two` is empty: it matches no packet; leave it out";
+        assert_eq!(warning.to_string(), message);
+        // What matches something says why the rest of it is useless.
+        let mixed = audit(&[(1, FindingKind::Empty, &[]), (2, FindingKind::Redundant, &[0])], &[]);
+        assert_eq!(mixed.warnings[0].code, WarningCode::Redundant);
+    }
+
+    #[test]
+    fn a_rule_is_undecided_unless_an_entry_of_it_decides_something() {
+        let redundant = (1, FindingKind::Redundant, &[0][..]);
+        assert_eq!(audit(&[], &[0]).undecided, 1);
+        assert_eq!(audit(&[redundant], &[2]).undecided, 1);
+        assert_eq!(audit(&[], &[1, 2]).undecided, 1);
+        assert_eq!(audit(&[], &[2]).undecided, 0);
+        assert_eq!(audit(&[redundant], &[2]).warnings_total, 0);
+    }
+}

@@ -165,17 +165,16 @@ fn past_limit(policy: &Policy, entries: &[u32], error: &BuildError) -> Diagnosti
     let named = policy.named(&causes, |rule| format!("line {}", rule.line()));
     let message = match error {
         BuildError::TooManyRules { rules, limit } => format!(
-            "the policy becomes {rules} combinations of addresses and services; the limit is \
+            "the policy becomes {rules} combinations of addresses and services, over the limit of \
              {limit}, which {named} passes"
         ),
         BuildError::TooMuchMemory { bytes, limit, .. } => format!(
-            "the compiled table takes {bytes} bytes or more; the limit is {limit}, and most of \
-             them are for {named}: name fewer addresses and services there, or networks instead of \
-             hosts"
+            "the compiled table takes {bytes} bytes or more, over the limit of {limit}; most of it \
+             is for {named}: name fewer addresses and services there, or networks instead of hosts"
         ),
         BuildError::TooSlow { lines, limit, .. } => format!(
-            "judging a packet takes up to {lines} cache lines; the limit is {limit}. Too many rules \
-             overlap, among them {named}: make their ports or addresses overlap less"
+            "judging a packet takes up to {lines} cache lines, over the limit of {limit}; too many \
+             rules overlap, among them {named}: make their ports or addresses overlap less"
         ),
     };
     let place = causes.first().map_or(Place::default(), |rule| policy.rules[*rule as usize].place);
