@@ -1,6 +1,8 @@
 //! Rules that never decide anything, and the rules that hide them.
 
 use crate::{Classifier, Family, Lookup, PacketKey, Rule, RuleIndex, ZoneId};
+use std::cell::OnceCell;
+use std::collections::VecDeque;
 
 /// A rule that could be left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +53,15 @@ pub fn audit(classifier: &Classifier, rules: &[Rule], outcome: impl Fn(RuleIndex
     let mut audit = Audit::default();
     let hidden: Vec<Hidden> =
         (0..rules.len() as RuleIndex).map(|index| hiders(classifier, rules, index)).collect();
+    let outlines: Vec<Outline> = rules.iter().map(Outline::of).collect();
+    // The regions of this rule and of those below it, as far as they were needed.
+    let mut ahead: VecDeque<OnceCell<Vec<Region>>> = VecDeque::new();
     for (index, found) in (0..).zip(&hidden) {
+        ahead.pop_front();
+        ahead.resize_with(AHEAD + 1, OnceCell::new);
+        let regions_of = |rule: RuleIndex| {
+            ahead[(rule - index) as usize].get_or_init(|| regions(&rules[rule as usize])).as_slice()
+        };
         match found {
             Hidden::By(by) => {
                 let alike = by.iter().all(|hider| outcome(*hider) == outcome(index));
@@ -63,14 +73,16 @@ pub fn audit(classifier: &Classifier, rules: &[Rule], outcome: impl Fn(RuleIndex
                 audit.findings.push(Finding { rule: index, kind, by: by.clone() });
             }
             Hidden::No => {
-                let rule = &rules[index as usize];
-                let below = (index + 1..).zip(&rules[index as usize + 1..]).take(AHEAD);
+                let outline = &outlines[index as usize];
+                let below = (index + 1..).zip(&outlines[index as usize + 1..]).take(AHEAD);
                 let instead = below
-                    .filter(|(_, other)| overlap(rule, other))
+                    .filter(|(_, other)| outline.overlaps(other))
+                    .filter(|(other, _)| overlap(regions_of(index), regions_of(*other)))
                     .take_while(|(other, _)| outcome(*other) == outcome(index))
                     // One that is hidden itself may be so by this very rule.
                     .filter(|(other, _)| matches!(hidden[*other as usize], Hidden::No))
-                    .find(|(_, other)| covers(other, rule));
+                    .filter(|(_, other)| other.covers(outline))
+                    .find(|(other, _)| covers(regions_of(*other), regions_of(index)));
                 if let Some((by, _)) = instead {
                     let kind = FindingKind::Redundant;
                     audit.findings.push(Finding { rule: index, kind, by: vec![by] });
@@ -111,19 +123,80 @@ fn hiders(classifier: &Classifier, rules: &[Rule], index: RuleIndex) -> Hidden {
     Hidden::Undecided
 }
 
-/// Whether some key matches both.
-fn overlap(a: &Rule, b: &Rule) -> bool {
-    let disjoint = (a.protocol != b.protocol && a.protocol.is_some() && b.protocol.is_some())
-        || a.dst_ports.low > b.dst_ports.high
-        || b.dst_ports.low > a.dst_ports.high;
-    let (a, b) = if disjoint { return false } else { (regions(a), regions(b)) };
+/// What a rule matches at most, in a cache line: this tells most rules apart.
+struct Outline {
+    /// First and last value of source and destination address, in [`brief`]; of source and
+    /// destination port, from and to zone, and protocol.
+    addresses: [(u64, u64); 2],
+    rest: [(u16, u16); 5],
+}
+
+impl Outline {
+    fn of(rule: &Rule) -> Self {
+        let zone = |zone: Option<ZoneId>| zone.map_or((0, u16::MAX), |zone| (zone.0, zone.0));
+        let range = |range: crate::Range16| (range.low, range.high);
+        let protocol = rule.protocol.map(u16::from);
+        let mut addresses = [(u64::MAX, 0); 2];
+        for family in [Family::V4, Family::V6] {
+            let sides = [&rule.src, &rule.dst].map(|side| side.ranges(family));
+            if sides.iter().any(|ranges| ranges.is_empty()) {
+                continue;
+            }
+            for (all, ranges) in addresses.iter_mut().zip(sides) {
+                for (low, high) in ranges {
+                    *all = (all.0.min(brief(family, low)), all.1.max(brief(family, high)));
+                }
+            }
+        }
+        Outline {
+            addresses,
+            rest: [
+                range(rule.src_ports),
+                range(rule.dst_ports),
+                zone(rule.from_zone),
+                zone(rule.to_zone),
+                protocol.map_or((0, u16::MAX), |protocol| (protocol, protocol)),
+            ],
+        }
+    }
+
+    /// `false` only when no key matches both.
+    fn overlaps(&self, other: &Outline) -> bool {
+        let mut meet = true;
+        for ((a, b), (c, d)) in self.addresses.iter().zip(&other.addresses) {
+            meet &= a <= d && c <= b;
+        }
+        for ((a, b), (c, d)) in self.rest.iter().zip(&other.rest) {
+            meet &= a <= d && c <= b;
+        }
+        meet
+    }
+
+    /// `false` only when some key matches the other and not this.
+    fn covers(&self, other: &Outline) -> bool {
+        let addresses = self.addresses.iter().zip(&other.addresses);
+        let rest = self.rest.iter().zip(&other.rest);
+        addresses.into_iter().all(|((a, b), (c, d))| a <= c && d <= b)
+            && rest.into_iter().all(|((a, b), (c, d))| a <= c && d <= b)
+    }
+}
+
+/// An address of either family on one line, in order, its last bits left out where there is no room.
+fn brief(family: Family, address: u128) -> u64 {
+    match family {
+        Family::V4 => address as u64,
+        Family::V6 => 1 << 63 | (address >> 65) as u64,
+    }
+}
+
+/// Whether some key is in both.
+fn overlap(a: &[Region], b: &[Region]) -> bool {
     a.iter().any(|a| b.iter().any(|b| a.overlaps(b)))
 }
 
 /// Whether one region of `outer` contains each of `inner`.
-fn covers(outer: &Rule, inner: &Rule) -> bool {
-    let outer = regions(outer);
-    regions(inner).iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
+fn covers(outer: &[Region], inner: &[Region]) -> bool {
+    inner.iter().all(|inner| outer.iter().any(|outer| outer.covers(inner)))
 }
 
 /// The fields that are ranges, in a region.

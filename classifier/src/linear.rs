@@ -25,6 +25,6 @@ impl Lookup for Linear {
     }
 
     fn worst_case(&self) -> usize {
-        self.rules.len()
+        size_of_val(&*self.rules).div_ceil(64)
     }
 }

@@ -119,11 +119,9 @@ impl<const N: usize> Split<N> {
                 }
             }
         }
-        mask[word] |= self.mask[word];
-        Split {
-            mask: std::array::from_fn(|i| if i == word { mask[i] } else { self.mask[i] }),
-            groups,
-        }
+        let mut mask = self.mask;
+        mask[word] |= 1 << bit;
+        Split { mask, groups }
     }
 
     /// By the highest open bits of one range field, for entries that no single bit tells apart:

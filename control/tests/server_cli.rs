@@ -253,6 +253,41 @@ fn check_warns_of_rules_that_could_be_left_out_and_exits_with_0() {
 }
 
 #[test]
+fn check_tells_how_much_it_does_not_show_and_could_not_find_out() {
+    let gateway = Gateway::start();
+    let rule = |n| format!("  - {{ id: r{n}, from: any, to: any, service: any, action: allow }}\n");
+    let rules: String = (0..200).map(rule).collect();
+    let policy = gateway.file("alike.yaml", &format!("version: 1\nrules:\n{rules}"));
+    let output = bulkhead().arg("check").arg(&policy).output().unwrap();
+    assert_eq!(code(&output), 0);
+    assert_eq!(err(&output).matches("warning: rule `r").count(), 100);
+    assert!(err(&output).ends_with("\nbulkhead: 99 more warnings are not shown\n"));
+    assert!(out(&output).ends_with(", 199 warnings\n"), "{}", out(&output));
+
+    // Of 1,024 addresses the first 600 are decided one by one: too many to take out in turn.
+    let hosts: String = (0..600)
+        .map(|n| format!("  h{n}: {{ addresses: [10.0.{}.{}] }}\n", n / 256, n % 256))
+        .collect();
+    let rule =
+        |n| format!("  - {{ id: r{n}, from: h{n}, to: any, service: any, action: allow }}\n");
+    let rules: String = (0..600).map(rule).collect();
+    let policy = gateway.file(
+        "overlapped.yaml",
+        &format!(
+            "version: 1\nhosts:\n{hosts}networks: {{ lan: {{ networks: [10.0.0.0/22] }} }}\n\
+             rules:\n{rules}  - {{ id: lan, from: lan, to: any, service: any, action: deny }}\n"
+        ),
+    );
+    let output = bulkhead().arg("check").arg(&policy).output().unwrap();
+    assert_eq!(code(&output), 0);
+    assert_eq!(
+        err(&output),
+        "bulkhead: 1 rule overlaps too many others to tell whether all it matches is decided by \
+         those\n"
+    );
+}
+
+#[test]
 fn apply_warns_as_check_does_and_status_counts() {
     let gateway = Gateway::start();
     let policy = gateway.file("policy.yaml", SHADOWED);

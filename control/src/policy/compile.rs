@@ -105,7 +105,7 @@ impl Compiler {
 
     /// Which rules of `policy`, the one compiled last, could be left out.
     ///
-    /// Takes longer than to compile it: the table can be in force meanwhile.
+    /// Takes a while for a large policy: its table can be in force meanwhile.
     pub fn audit(&self, policy: &Policy) -> Audit {
         let Some(Last { updater, entries }) = &self.last else { return Audit::default() };
         let action = |entry: u32| policy.rules[entries[entry as usize] as usize].action as u32;

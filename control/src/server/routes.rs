@@ -96,7 +96,8 @@ async fn drops(
 /// Puts a policy in force: the body is its YAML.
 ///
 /// It is compiled beside the traffic and published whole; the answer comes when every worker
-/// judges by it. A policy that is invalid changes nothing.
+/// judges by it, and tells which of its rules could be left out. A policy that is invalid changes
+/// nothing.
 #[utoipa::path(post, path = "/v1/apply", params(ApplyQuery),
     request_body(content = String, content_type = "application/yaml"),
     responses(
