@@ -119,7 +119,7 @@ fn measure(arguments: &Arguments) -> Result<Vec<Results>> {
             stop_if_interrupted()?;
             let trial = trial?;
             eprintln!(
-                "round {round} of {}: {:35} {:6.3} Mpps",
+                "round {round} of {}: {:36} {:6.3} Mpps",
                 arguments.rounds,
                 stand.peer.to_string(),
                 trial.forwarded_mpps
