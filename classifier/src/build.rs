@@ -1,7 +1,8 @@
 //! `Config -> Builder -> Classifier`, with limits.
 
 use crate::block::NONE;
-use crate::entry::entries_of;
+use crate::classifier::AnyEntries;
+use crate::entry::{Uses, entries_of};
 use crate::{Audit, Classifier, Lookup, Rule, RuleIndex, audit};
 use std::fmt;
 
@@ -69,10 +70,21 @@ impl Builder {
 const NAMED: usize = 8;
 
 impl Config {
-    pub(crate) fn compile(&self, rules: &[Rule]) -> Result<Classifier, BuildError> {
+    fn compile(&self, rules: &[Rule]) -> Result<Classifier, BuildError> {
+        self.compile_keeping_entries(rules).map(|(classifier, _)| classifier)
+    }
+
+    /// The table of `rules`, and the entries that it was built from.
+    pub(crate) fn compile_keeping_entries(
+        &self,
+        rules: &[Rule],
+    ) -> Result<(Classifier, AnyEntries), BuildError> {
         self.check_rules(rules.len())?;
         self.check_entries(rules)?;
-        self.check(Classifier::compile(rules))
+        let uses = Uses::of(rules);
+        let entries = AnyEntries::of(rules, uses);
+        let classifier = self.check(Classifier::compile(&entries, uses))?;
+        Ok((classifier, entries))
     }
 
     /// One index less than there are: the last stands for "no rule".

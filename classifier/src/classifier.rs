@@ -41,6 +41,23 @@ pub(crate) struct Entries<const F: usize, const S: usize> {
     pub v6: Vec<Entry<4, S>>,
 }
 
+/// Entries for the words of a [`Layout`].
+#[derive(Clone, Debug)]
+pub(crate) enum AnyEntries {
+    Plain(Entries<2, 5>),
+    Full(Entries<4, 7>),
+}
+
+impl AnyEntries {
+    pub fn of(rules: &[Rule], uses: Uses) -> Self {
+        if uses.sides() {
+            AnyEntries::Full(Entries::of((0..).zip(rules)))
+        } else {
+            AnyEntries::Plain(Entries::of((0..).zip(rules)))
+        }
+    }
+}
+
 impl<const F: usize, const S: usize> Entries<F, S> {
     pub fn of<'a>(rules: impl Iterator<Item = (RuleIndex, &'a Rule)>) -> Self {
         let mut entries = Entries::default();
@@ -160,13 +177,11 @@ unsafe fn lookup_burst<'a, I: Isa, const A: usize, const N: usize>(
 }
 
 impl Classifier {
-    pub(crate) fn compile(rules: &[Rule]) -> Self {
-        let uses = Uses::of(rules);
-        let rules = || (0..).zip(rules);
-        let tables = if uses.sides() {
-            Layout::Full(Tables::compile(&Entries::of(rules()), uses))
-        } else {
-            Layout::Plain(Tables::compile(&Entries::of(rules()), uses))
+    /// The table of `entries`, which are those of rules with these `uses`.
+    pub(crate) fn compile(entries: &AnyEntries, uses: Uses) -> Self {
+        let tables = match entries {
+            AnyEntries::Plain(entries) => Layout::Plain(Tables::compile(entries, uses)),
+            AnyEntries::Full(entries) => Layout::Full(Tables::compile(entries, uses)),
         };
         Classifier { tables, simd: Simd::best() }
     }

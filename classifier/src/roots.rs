@@ -6,7 +6,7 @@ use crate::cell::Cell;
 use crate::entry::Entry;
 use crate::split::{Limits, Split};
 use crate::tree::{Planter, Target};
-use crate::words::{Words, hash};
+use crate::words::Words;
 
 /// Where a root leads the keys of one slot.
 #[derive(Clone, Copy, Debug)]
@@ -106,31 +106,11 @@ impl<const N: usize> Root<N> {
         let filter_bits = (split.groups.len() * 8).next_power_of_two().trailing_zeros();
         let mut root = Root::empty(base, split.mask, slot_bits, filter_bits, rank);
         root.best = items.first().map_or(NONE, |item| entries[*item as usize].rule);
-        let mut groups: Vec<_> = split
-            .groups
-            .into_iter()
-            .map(|group| (hash(&group.cell.value, &root.mask), group))
-            .collect();
-        groups.sort_by_key(|(hash, _)| *hash);
-        let shift = root.slot_shift;
-        for alike in groups.chunk_by(|a, b| a.0 >> shift == b.0 >> shift) {
-            alike.iter().for_each(|(hash, _)| root.let_pass(*hash));
-            let mut all: Vec<u32> = alike
-                .iter()
-                .flat_map(|(_, group)| group.items.iter().map(|item| items[item.index as usize]))
-                .collect();
-            let cell = match alike {
-                [(_, group)] => &group.cell,
-                _ => {
-                    all.sort_unstable();
-                    all.dedup();
-                    &Cell::ALL
-                }
-            };
-            let first = all.first().copied();
-            let target = planter.place(all, cell);
-            let best = first.map_or(NONE, |item| entries[item as usize].rule);
-            root.slots[root.slot(alike[0].0)] = Slot { target, best };
+        for slot in split.slots(root.slot_shift, items, &Cell::ALL) {
+            slot.hashes.iter().for_each(|hash| root.let_pass(*hash));
+            let best = slot.items.first().map_or(NONE, |item| entries[*item as usize].rule);
+            let target = planter.place(slot.items, &slot.cell);
+            root.slots[root.slot(slot.hashes[0])] = Slot { target, best };
             root.most = root.most.max(planter.most(target));
         }
         root

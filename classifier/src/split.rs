@@ -3,7 +3,7 @@
 use crate::block::LANES;
 use crate::cell::Cell;
 use crate::entry::Entry;
-use crate::words::{Words, range_fields};
+use crate::words::{Words, hash, range_fields};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -30,6 +30,14 @@ pub(crate) struct Item {
 pub(crate) struct Split<const N: usize> {
     pub mask: Words<N>,
     pub groups: Vec<Group<N>>,
+}
+
+/// What comes into one slot.
+pub(crate) struct SlotItems<const N: usize> {
+    /// Of its groups; never empty.
+    pub hashes: Vec<u64>,
+    pub cell: Cell<N>,
+    pub items: Vec<u32>,
 }
 
 /// How far a split may go.
@@ -78,6 +86,34 @@ impl<const N: usize> Split<N> {
         let all: f64 = self.groups.iter().map(weight).sum();
         let length = |group: &Group<N>| group.items.len().div_ceil(LANES).min(4) as f64;
         self.groups.iter().map(|group| weight(group) / all * length(group)).sum()
+    }
+
+    /// The groups by the number of the slot that `shift` makes of their hashes, in order. For each
+    /// slot the hashes in it, the cell of which its keys are, and `items` that come there, in order:
+    /// with several groups that is the whole of `cell`, which was split.
+    pub fn slots(self, shift: u32, items: &[u32], cell: &Cell<N>) -> Vec<SlotItems<N>> {
+        let hash_of = |group: &Group<N>| hash(&group.cell.value, &self.mask);
+        let mut groups: Vec<_> =
+            self.groups.into_iter().map(|group| (hash_of(&group), group)).collect();
+        groups.sort_by_key(|(hash, _)| *hash);
+        let alike = groups.chunk_by(|a, b| a.0 >> shift == b.0 >> shift);
+        let slots = alike.map(|alike| {
+            let items = alike
+                .iter()
+                .flat_map(|(_, group)| group.items.iter().map(|item| items[item.index as usize]));
+            let mut slot = SlotItems {
+                hashes: alike.iter().map(|(hash, _)| *hash).collect(),
+                cell: alike[0].1.cell,
+                items: items.collect(),
+            };
+            if alike.len() > 1 {
+                slot.cell = *cell;
+                slot.items.sort_unstable();
+                slot.items.dedup();
+            }
+            slot
+        });
+        slots.collect()
     }
 
     /// Whether every group has fewer items than the `all` that were split.

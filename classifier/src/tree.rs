@@ -3,7 +3,7 @@
 use crate::block::{Columns, LANES, Row, empty, write};
 use crate::cell::Cell;
 use crate::entry::Entry;
-use crate::split::{Limits, Split};
+use crate::split::{Limits, SlotItems, Split};
 use crate::words::{Words, hash};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -327,27 +327,10 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
         for (i, word) in split.mask.into_iter().chain([u64::from(shift)]).enumerate() {
             self.arenas.nodes[line + i / 8].0[i % 8] = word;
         }
-        let mut slots: Vec<_> = split
-            .groups
-            .into_iter()
-            .map(|group| ((hash(&group.cell.value, &split.mask) >> shift) as usize, group))
-            .collect();
-        slots.sort_by_key(|(slot, _)| *slot);
-        for alike in slots.chunk_by(|a, b| a.0 == b.0) {
-            let mut all: Vec<u32> = alike
-                .iter()
-                .flat_map(|(_, group)| group.items.iter().map(|item| items[item.index as usize]))
-                .collect();
-            let cell = match alike {
-                [(_, group)] => &group.cell,
-                _ => {
-                    all.sort_unstable();
-                    all.dedup();
-                    cell
-                }
-            };
-            let target = self.place_within(all, cell, depth + 1, growth);
-            let (slot, at) = (alike[0].0, N + 1 + alike[0].0 / 2);
+        for SlotItems { hashes, cell, items } in split.slots(shift, items, cell) {
+            let target = self.place_within(items, &cell, depth + 1, growth);
+            let slot = (hashes[0] >> shift) as usize;
+            let at = N + 1 + slot / 2;
             let word = &mut self.arenas.nodes[line + at / 8].0[at % 8];
             // In memory the even slot comes first, whatever the order of bytes.
             let mut pair = word.to_ne_bytes();

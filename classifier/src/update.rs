@@ -1,7 +1,7 @@
 //! Rules that change a few at a time, and the table that follows them.
 
 use crate::block::NONE;
-use crate::classifier::{Entries, Layout, Tables};
+use crate::classifier::{AnyEntries, Entries, Layout, Tables};
 use crate::entry::Uses;
 use crate::patch::Change;
 use crate::{BuildError, Classifier, Config, Lookup, Rule, RuleIndex};
@@ -99,12 +99,6 @@ pub struct Updater {
     built: usize,
 }
 
-#[derive(Clone, Debug)]
-enum AnyEntries {
-    Plain(Entries<2, 5>),
-    Full(Entries<4, 7>),
-}
-
 /// More edits than this, and a build is the better way.
 const MOST_EDITS: usize = 256;
 
@@ -114,13 +108,8 @@ impl Updater {
     /// # Errors
     /// When a limit of `config` is passed.
     pub fn new(config: Config, rules: Vec<Rule>) -> Result<Self, BuildError> {
-        let classifier = config.compile(&rules)?;
+        let (classifier, entries) = config.compile_keeping_entries(&rules)?;
         let uses = Uses::of(&rules);
-        let entries = if uses.sides() {
-            AnyEntries::Full(Entries::of((0..).zip(&rules)))
-        } else {
-            AnyEntries::Plain(Entries::of((0..).zip(&rules)))
-        };
         let built = classifier.memory_usage();
         Ok(Updater { config, rules, uses, entries, classifier: Arc::new(classifier), built })
     }

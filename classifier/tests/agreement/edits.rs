@@ -12,7 +12,7 @@ use proptest::test_runner::{TestCaseError, TestRunner};
 use std::cell::Cell;
 
 /// What the documentation of [`Edit`] says, word for word.
-fn edited(rules: &[Rule], edits: &[Edit]) -> Vec<Rule> {
+pub fn edited(rules: &[Rule], edits: &[Edit]) -> Vec<Rule> {
     let mut after = Vec::new();
     for place in 0..=rules.len() {
         let here = |at: &u32| *at as usize == place;

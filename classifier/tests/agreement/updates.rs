@@ -1,6 +1,7 @@
 //! A table changed a few rules at a time answers as one built from the rules it then has.
 
 use crate::corners::{Draw, keys};
+use crate::edits::edited;
 use crate::strategies::rule;
 use classifier::{
     AddressMatch, Applied, BuildError, Config, Edit, EditError, Linear, Lookup, Rule, Updater,
@@ -40,28 +41,6 @@ fn edits(wishes: Vec<(u32, Wish)>, rules: usize) -> Vec<Edit> {
         }
     }
     edits
-}
-
-/// The rules after edits, the slow way: from the last position to the first.
-fn edited(rules: &[Rule], edits: &[Edit]) -> Vec<Rule> {
-    let mut rules = rules.to_vec();
-    for at in (0..=rules.len()).rev() {
-        for edit in edits {
-            match edit {
-                Edit::Remove { at: place } if *place as usize == at => _ = rules.remove(at),
-                Edit::Replace { at: place, rule } if *place as usize == at => {
-                    rules[at] = rule.clone();
-                }
-                _ => {}
-            }
-        }
-        let inserted = edits.iter().filter_map(|edit| match edit {
-            Edit::Insert { at: place, rule } if *place as usize == at => Some(rule.clone()),
-            _ => None,
-        });
-        rules.splice(at..at, inserted.collect::<Vec<_>>());
-    }
-    rules
 }
 
 fn assert_follows(updater: &Updater, rules: &[Rule], seed: u64) {
