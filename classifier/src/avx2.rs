@@ -1,6 +1,7 @@
 //! Lookups with AVX2.
 
-use crate::block::{Column, Columns, LANES, Row, address_unit, after, half, ports_row};
+use crate::RuleIndex;
+use crate::block::{Column, Columns, LANES, Row, address_unit, after, better_of, half, ports_row};
 use crate::isa::Isa;
 use crate::words::{Words, transport};
 use std::arch::x86_64::*;
@@ -10,13 +11,14 @@ pub(crate) struct Avx2;
 
 impl Isa for Avx2 {
     #[inline(always)]
-    unsafe fn matches<const A: usize, const N: usize>(
+    unsafe fn better<const A: usize, const N: usize>(
         block: *const Row,
         columns: &Columns,
         words: &Words<N>,
-    ) -> u32 {
+        best: RuleIndex,
+    ) -> RuleIndex {
         // SAFETY: the caller's.
-        unsafe { matches::<A, N>(block, columns, words) }
+        unsafe { better_of::<A>(block, matches::<A, N>(block, columns, words), best) }
     }
 }
 
@@ -44,6 +46,7 @@ fn outside(unit: __m256i, low: __m256i, high: __m256i) -> __m256i {
     _mm256_or_si256(_mm256_subs_epu16(low, unit), _mm256_subs_epu16(unit, high))
 }
 
+/// Bit `i` of the answer is set when the `i`th rule of the block matches.
 #[inline]
 #[target_feature(enable = "avx2")]
 unsafe fn matches<const A: usize, const N: usize>(

@@ -1,8 +1,8 @@
 //! Lookups with AVX-512.
 
 use crate::RuleIndex;
-use crate::block::{Column, Columns, Row, address_unit, after, half, ports_row};
-use crate::burst::{BURST, BlockSteps, Burst, List, Numbers, Step, Steps};
+use crate::block::{Column, Columns, NONE, Row, address_unit, after, half, index_row, ports_row};
+use crate::burst::{Ahead, BURST, Burst, List, Numbers, Step, Steps};
 use crate::isa::Isa;
 use crate::roots::Root;
 use crate::tree::Target;
@@ -14,13 +14,14 @@ pub(crate) struct Avx512;
 
 impl Isa for Avx512 {
     #[inline(always)]
-    unsafe fn matches<const A: usize, const N: usize>(
+    unsafe fn better<const A: usize, const N: usize>(
         block: *const Row,
         columns: &Columns,
         words: &Words<N>,
-    ) -> u32 {
+        best: RuleIndex,
+    ) -> RuleIndex {
         // SAFETY: the caller's.
-        unsafe { matches::<A, N>(block, columns, words) }
+        unsafe { better::<A, N>(block, columns, words, best) }
     }
 
     #[inline(always)]
@@ -34,12 +35,10 @@ impl Isa for Avx512 {
         root: &Root<N>,
         passed: &Steps,
         best: &[RuleIndex; BURST],
-        inner: &mut Steps,
-        blocks: &mut BlockSteps,
-        long: &mut Steps,
+        ahead: &mut Ahead,
     ) {
         // SAFETY: the caller's.
-        unsafe { lead(root, passed, best, inner, blocks, long) };
+        unsafe { lead(root, passed, best, ahead) };
     }
 
     const PROBES: bool = true;
@@ -83,7 +82,7 @@ unsafe fn matches<const A: usize, const N: usize>(
     block: *const Row,
     columns: &Columns,
     words: &Words<N>,
-) -> u32 {
+) -> __mmask16 {
     // SAFETY: the caller vouches for every row of a block with these columns.
     let load = |row| unsafe { load(block, row) };
     let ports = ports_row(A);
@@ -122,7 +121,25 @@ unsafe fn matches<const A: usize, const N: usize>(
             }
         };
     }
-    _mm512_testn_epi32_mask(differ, differ).into()
+    _mm512_testn_epi32_mask(differ, differ)
+}
+
+/// Without leaving the vectors: a compiler makes a branch of the minimum of two numbers, and which
+/// is less is for traffic to tell.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+unsafe fn better<const A: usize, const N: usize>(
+    block: *const Row,
+    columns: &Columns,
+    words: &Words<N>,
+    best: RuleIndex,
+) -> RuleIndex {
+    // SAFETY: the caller's; a block has its row of indices.
+    let (matches, indices) =
+        unsafe { (matches::<A, N>(block, columns, words), load(block, index_row(A))) };
+    let first = _mm512_mask_compress_epi32(_mm512_set1_epi32(NONE as i32), matches, indices);
+    let best = _mm_min_epu32(_mm512_castsi512_si128(first), _mm_cvtsi32_si128(best as i32));
+    _mm_cvtsi128_si32(best) as RuleIndex
 }
 
 #[inline]
@@ -161,7 +178,8 @@ unsafe fn probe<const N: usize>(
     let filter_shift = _mm_cvtsi32_si128(root.filter_shift as i32);
     let slot_shift = _mm_cvtsi32_si128(root.slot_shift as i32);
     let root_best = _mm256_set1_epi32(root.best as i32);
-    let evens = _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14);
+    let n = N as i64;
+    let strides = _mm512_setr_epi64(0, n, 2 * n, 3 * n, 4 * n, 5 * n, 6 * n, 7 * n);
     let mut number = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
     let mut first = 0;
     while first < burst.len() {
@@ -172,16 +190,25 @@ unsafe fn probe<const N: usize>(
         };
         let left = burst.len() - first;
         let asking = if left < 8 { asking & ((1 << left) - 1) } else { asking };
-        // SAFETY: as above; eight keys of two words are sixteen words.
-        let (a, b) = unsafe {
-            let pairs = burst.as_ptr().add(first).cast::<__m512i>();
-            (_mm512_loadu_si512(pairs), _mm512_loadu_si512(pairs.add(1)))
-        };
         let mut hash = _mm512_setzero_si512();
-        for (i, multiplier) in (0..2).zip(MULTIPLIERS) {
-            let pick = _mm512_add_epi64(evens, _mm512_set1_epi64(i as i64));
-            let word = _mm512_permutex2var_epi64(a, pick, b);
-            let word = _mm512_and_si512(word, _mm512_set1_epi64(root.mask[i] as i64));
+        for ((i, mask), multiplier) in (0..).zip(root.mask).zip(MULTIPLIERS) {
+            // Most roots look at a few words.
+            if mask == 0 {
+                continue;
+            }
+            // SAFETY: as above; eight keys have that many words.
+            let word = unsafe {
+                let words = burst.as_ptr().add(first).cast::<i64>();
+                if N == 2 {
+                    let pairs = words.cast::<__m512i>();
+                    let (a, b) = (_mm512_loadu_si512(pairs), _mm512_loadu_si512(pairs.add(1)));
+                    let pick = _mm512_add_epi64(strides, _mm512_set1_epi64(i));
+                    _mm512_permutex2var_epi64(a, pick, b)
+                } else {
+                    _mm512_i64gather_epi64::<8>(strides, words.add(i as usize))
+                }
+            };
+            let word = _mm512_and_si512(word, _mm512_set1_epi64(mask as i64));
             let word = _mm512_mullo_epi64(word, _mm512_set1_epi64(multiplier as i64));
             hash = _mm512_add_epi64(hash, word);
         }
@@ -210,9 +237,7 @@ unsafe fn lead<const N: usize>(
     root: &Root<N>,
     passed: &Steps,
     best: &[RuleIndex; BURST],
-    inner: &mut Steps,
-    blocks: &mut BlockSteps,
-    long: &mut Steps,
+    ahead: &mut Ahead,
 ) {
     let low = _mm512_set1_epi64(u32::MAX.into());
     let one = _mm512_set1_epi64(1);
@@ -241,16 +266,16 @@ unsafe fn lead<const N: usize>(
         // SAFETY: the lists have room for at most one, for blocks two, for each key, and for a
         // vector beyond that.
         unsafe {
-            append(inner, inside, at(target));
+            append(&mut ahead.inner, inside, at(target));
             append(
-                blocks,
+                &mut ahead.blocks,
                 _mm512_mask_cmpgt_epu64_mask(leaf, count, _mm512_setzero_si512()),
                 at(first),
             );
             let more = _mm512_mask_cmpgt_epu64_mask(leaf, count, one);
-            append(blocks, more, at(_mm512_add_epi64(first, one)));
+            append(&mut ahead.blocks, more, at(_mm512_add_epi64(first, one)));
             let many = _mm512_mask_cmpgt_epu64_mask(leaf, count, _mm512_set1_epi64(2));
-            append(long, many, at(target));
+            append(&mut ahead.long, many, at(target));
         }
     }
 }

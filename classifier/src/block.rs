@@ -170,54 +170,85 @@ pub(crate) fn write<const A: usize, const N: usize>(
 pub(crate) struct Portable;
 
 impl Isa for Portable {
-    // Lanes of several rows side by side, in loops that compilers turn into vectors.
-    #[allow(clippy::needless_range_loop)]
     #[inline(always)]
-    unsafe fn matches<const A: usize, const N: usize>(
+    unsafe fn better<const A: usize, const N: usize>(
         block: *const Row,
         columns: &Columns,
         words: &Words<N>,
-    ) -> u32 {
-        // SAFETY: the caller vouches for a whole block.
-        let block = unsafe { std::slice::from_raw_parts(block, columns.rows::<A>()) };
-        let ports = ports_row(A);
-        let meta = row(block, ports + 2);
-        let mut differ = [0u32; LANES];
-        for r in 0..2 * A {
-            let (unit, values) = (address_unit(words, r), row(block, r));
-            for lane in 0..LANES {
-                let host = meta[lane] >> if r < A { 0 } else { 8 } & 0xff;
-                let shift = host.saturating_sub(after(A, r)).min(32);
-                // In 64 bits, a shift by 32 leaves nothing.
-                differ[lane] |= (u64::from(unit ^ values[lane]) >> shift) as u32;
-            }
-        }
-        let protocol = half(words, transport(A), false);
-        for lane in 0..LANES {
-            differ[lane] |= (meta[lane] ^ protocol) >> 24 & meta[lane] >> 16;
-        }
-        let outside = |unit: u32, low: &[u32; LANES], high: &[u32; LANES], lane: usize| {
-            let (a, b) = (unit >> 16, unit & 0xffff);
-            let inside = low[lane] >> 16 <= a
-                && a <= high[lane] >> 16
-                && low[lane] & 0xffff <= b
-                && b <= high[lane] & 0xffff;
-            u32::from(!inside)
-        };
-        let unit = half(words, transport(A), true);
-        for lane in 0..LANES {
-            differ[lane] |= outside(unit, row(block, ports), row(block, ports + 1), lane);
-        }
-        for (i, (column, word, high)) in columns.iter().enumerate() {
-            let unit = half(words, word, high);
-            let (first, second) = (row(block, ports + 4 + 2 * i), row(block, ports + 5 + 2 * i));
-            for lane in 0..LANES {
-                differ[lane] |= match column {
-                    Column::Bits => (unit ^ first[lane]) & second[lane],
-                    Column::Ranges => outside(unit, first, second, lane),
-                };
-            }
-        }
-        (0..LANES).fold(0, |mask, lane| mask | u32::from(differ[lane] == 0) << lane)
+        best: RuleIndex,
+    ) -> RuleIndex {
+        // SAFETY: the caller's.
+        unsafe { better_of::<A>(block, matches::<A, N>(block, columns, words), best) }
     }
+}
+
+/// Bit `i` of the answer is set when the `i`th rule of the block matches.
+///
+/// # Safety
+/// `block` must point to a whole block of a table with these columns.
+// Lanes of several rows side by side, in loops that compilers turn into vectors.
+#[allow(clippy::needless_range_loop)]
+#[inline(always)]
+unsafe fn matches<const A: usize, const N: usize>(
+    block: *const Row,
+    columns: &Columns,
+    words: &Words<N>,
+) -> u32 {
+    // SAFETY: the caller vouches for a whole block.
+    let block = unsafe { std::slice::from_raw_parts(block, columns.rows::<A>()) };
+    let ports = ports_row(A);
+    let meta = row(block, ports + 2);
+    let mut differ = [0u32; LANES];
+    for r in 0..2 * A {
+        let (unit, values) = (address_unit(words, r), row(block, r));
+        for lane in 0..LANES {
+            let host = meta[lane] >> if r < A { 0 } else { 8 } & 0xff;
+            let shift = host.saturating_sub(after(A, r)).min(32);
+            // In 64 bits, a shift by 32 leaves nothing.
+            differ[lane] |= (u64::from(unit ^ values[lane]) >> shift) as u32;
+        }
+    }
+    let protocol = half(words, transport(A), false);
+    for lane in 0..LANES {
+        differ[lane] |= (meta[lane] ^ protocol) >> 24 & meta[lane] >> 16;
+    }
+    let outside = |unit: u32, low: &[u32; LANES], high: &[u32; LANES], lane: usize| {
+        let (a, b) = (unit >> 16, unit & 0xffff);
+        let inside = low[lane] >> 16 <= a
+            && a <= high[lane] >> 16
+            && low[lane] & 0xffff <= b
+            && b <= high[lane] & 0xffff;
+        u32::from(!inside)
+    };
+    let unit = half(words, transport(A), true);
+    for lane in 0..LANES {
+        differ[lane] |= outside(unit, row(block, ports), row(block, ports + 1), lane);
+    }
+    for (i, (column, word, high)) in columns.iter().enumerate() {
+        let unit = half(words, word, high);
+        let (first, second) = (row(block, ports + 4 + 2 * i), row(block, ports + 5 + 2 * i));
+        for lane in 0..LANES {
+            differ[lane] |= match column {
+                Column::Bits => (unit ^ first[lane]) & second[lane],
+                Column::Ranges => outside(unit, first, second, lane),
+            };
+        }
+    }
+    (0..LANES).fold(0, |mask, lane| mask | u32::from(differ[lane] == 0) << lane)
+}
+
+/// The first rule of a block whose bit is set in `matches`, or `best` if that is before it.
+///
+/// # Safety
+/// `block` must point to a whole block.
+#[inline(always)]
+pub(crate) unsafe fn better_of<const A: usize>(
+    block: *const Row,
+    matches: u32,
+    best: RuleIndex,
+) -> RuleIndex {
+    // SAFETY: the caller's; every block has a row of indices.
+    let indices = unsafe { &*block.add(index_row(A)) };
+    let index = indices.0[matches.trailing_zeros() as usize % LANES];
+    if matches == 0 { best } else { best.min(index) }
 }

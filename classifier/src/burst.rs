@@ -171,28 +171,45 @@ impl<T: Copy, const CAPACITY: usize> List<T, CAPACITY> {
     }
 }
 
-/// Appends a step, if `wanted`, where it goes on: nowhere; to a node; to one or two blocks, and to `long` when
-/// there are more.
-///
-/// # Safety
-/// The lists have room.
-#[inline(always)]
-pub(crate) unsafe fn sort(
-    step: Step,
-    wanted: bool,
-    inner: &mut Steps,
-    blocks: &mut BlockSteps,
-    long: &mut Steps,
-) {
-    let target = step.target();
-    let (first, count) = target.to_blocks();
-    let node = target.is_node() & wanted;
-    let leaf = !target.is_node() & wanted;
-    // SAFETY: the caller's.
-    unsafe {
-        inner.push(step, node);
-        blocks.push(step.at(first), leaf & (count > 0));
-        blocks.push(step.at(first + 1), leaf & (count > 1));
-        long.push(step, leaf & (count > 2));
+/// Where keys go on after a slot or a node.
+pub(crate) struct Ahead {
+    /// To nodes.
+    pub inner: Steps,
+    /// To the first and second block of a leaf.
+    pub blocks: BlockSteps,
+    /// To leaves with more blocks than two.
+    pub long: Steps,
+}
+
+impl Ahead {
+    #[inline(always)]
+    pub fn new() -> Self {
+        Ahead { inner: Steps::new(), blocks: BlockSteps::new(), long: Steps::new() }
+    }
+
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.inner.clear();
+        self.blocks.clear();
+        self.long.clear();
+    }
+
+    /// Appends a step to a target, if `wanted`, where it goes on.
+    ///
+    /// # Safety
+    /// The lists have room.
+    #[inline(always)]
+    pub unsafe fn sort(&mut self, step: Step, wanted: bool) {
+        let target = step.target();
+        let (first, count) = target.to_blocks();
+        let node = target.is_node() & wanted;
+        let leaf = !target.is_node() & wanted;
+        // SAFETY: the caller's.
+        unsafe {
+            self.inner.push(step, node);
+            self.blocks.push(step.at(first), leaf & (count > 0));
+            self.blocks.push(step.at(first + 1), leaf & (count > 1));
+            self.long.push(step, leaf & (count > 2));
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! The compiled table: both families, and the way into their lookups.
 
 use crate::block::{NONE, Portable};
-use crate::burst::{BURST, Burst};
-use crate::entry::{Entry, Uses, push_entries};
+use crate::burst::{BURST, Burst, Numbers};
+use crate::entry::{Entry, Uses, family, push_entries};
 use crate::isa::{Isa, Simd};
-use crate::table::{Cost, Table};
+use crate::table::Table;
 use crate::words::pack;
 use crate::{Family, Lookup, PacketKey, Rule, RuleIndex};
 
@@ -85,7 +85,7 @@ impl<const F: usize, const S: usize> Tables<F, S> {
                 Family::V6 => self.v6.find::<I>(&pack::<4, S>(key)),
             }
         };
-        (best != NONE).then_some(best)
+        answer(best)
     }
 
     /// # Safety
@@ -93,14 +93,13 @@ impl<const F: usize, const S: usize> Tables<F, S> {
     #[inline(always)]
     unsafe fn lookup_batch<I: Isa>(&self, keys: &[PacketKey], out: &mut [Option<RuleIndex>]) {
         for (keys, out) in keys.chunks(BURST).zip(out.chunks_mut(BURST)) {
-            let of_v4 = keys.iter().filter(|key| key.family == Family::V4).count();
             // SAFETY: the caller's.
             unsafe {
-                if of_v4 == keys.len() {
-                    lookup_burst::<I, 1, F>(&self.v4, keys.iter(), out.iter_mut());
-                } else if of_v4 == 0 {
-                    lookup_burst::<I, 4, S>(&self.v6, keys.iter(), out.iter_mut());
-                } else {
+                let alike = match keys[0].family {
+                    Family::V4 => lookup_alike::<I, 1, F>(&self.v4, keys, out),
+                    Family::V6 => lookup_alike::<I, 4, S>(&self.v6, keys, out),
+                };
+                if !alike {
                     self.lookup_mixed::<I>(keys, out);
                 }
             }
@@ -113,17 +112,18 @@ impl<const F: usize, const S: usize> Tables<F, S> {
     /// The processor must have the instruction set of `I`.
     #[inline(always)]
     unsafe fn lookup_mixed<I: Isa>(&self, keys: &[PacketKey], out: &mut [Option<RuleIndex>]) {
-        for family in [Family::V4, Family::V6] {
-            let of_family = keys.iter().filter(|key| key.family == family);
-            let places = keys.iter().zip(&mut *out).filter(|(key, _)| key.family == family);
-            let places = places.map(|(_, out)| out);
-            // SAFETY: the caller's.
+        let (mut v4, mut v6) = (Numbers::new(), Numbers::new());
+        for (number, key) in (0..).zip(keys) {
+            // SAFETY: at most one for each key of a burst.
             unsafe {
-                match family {
-                    Family::V4 => lookup_burst::<I, 1, F>(&self.v4, of_family, places),
-                    Family::V6 => lookup_burst::<I, 4, S>(&self.v6, of_family, places),
-                }
+                v4.push(number, key.family == Family::V4);
+                v6.push(number, key.family == Family::V6);
             }
+        }
+        // SAFETY: the caller's.
+        unsafe {
+            lookup_numbered::<I, 1, F>(&self.v4, keys, &v4, out);
+            lookup_numbered::<I, 4, S>(&self.v6, keys, &v6, out);
         }
     }
 
@@ -140,10 +140,10 @@ impl<const F: usize, const S: usize> Tables<F, S> {
         }
     }
 
-    fn cost(&self, key: &PacketKey) -> Cost {
+    fn lines(&self, key: &PacketKey) -> usize {
         match key.family {
-            Family::V4 => self.v4.cost(&pack::<1, F>(key)),
-            Family::V6 => self.v6.cost(&pack::<4, S>(key)),
+            Family::V4 => self.v4.lines(&pack::<1, F>(key)),
+            Family::V6 => self.v6.lines(&pack::<4, S>(key)),
         }
     }
 
@@ -156,24 +156,59 @@ impl<const F: usize, const S: usize> Tables<F, S> {
     }
 }
 
-/// Looks up `keys`, at most [`BURST`], all of the table's family.
+/// Looks up `keys`, at most [`BURST`], if they are all of the table's family, and tells whether they
+/// are.
 ///
 /// # Safety
 /// The processor must have the instruction set of `I`.
 #[inline(always)]
-unsafe fn lookup_burst<'a, I: Isa, const A: usize, const N: usize>(
+unsafe fn lookup_alike<I: Isa, const A: usize, const N: usize>(
     table: &Table<A, N>,
-    keys: impl Iterator<Item = &'a PacketKey>,
-    out: impl Iterator<Item = &'a mut Option<RuleIndex>>,
-) {
+    keys: &[PacketKey],
+    out: &mut [Option<RuleIndex>],
+) -> bool {
     let mut burst = Burst::new();
-    burst.fill(keys.map(pack::<A, N>));
-    let mut best = [NONE; BURST];
-    // SAFETY: the caller's.
-    unsafe { table.find_burst::<I>(&burst, &mut best) };
-    for (out, best) in out.zip(best) {
-        *out = (best != NONE).then_some(best);
+    let mut others = 0;
+    // One loop for both: a loop over the families alone takes as long as packing.
+    burst.fill(keys.iter().map(|key| {
+        others |= key.family as u8 ^ family(A) as u8;
+        pack::<A, N>(key)
+    }));
+    if others != 0 {
+        return false;
     }
+    // SAFETY: the caller's.
+    let best = unsafe { table.find_burst::<I>(&burst) };
+    for (out, best) in out.iter_mut().zip(best) {
+        *out = answer(best);
+    }
+    true
+}
+
+/// Looks up those of `keys`, at most [`BURST`], that have these numbers and are of the table's family.
+///
+/// # Safety
+/// The processor must have the instruction set of `I`.
+#[inline(always)]
+unsafe fn lookup_numbered<I: Isa, const A: usize, const N: usize>(
+    table: &Table<A, N>,
+    keys: &[PacketKey],
+    numbers: &Numbers,
+    out: &mut [Option<RuleIndex>],
+) {
+    let numbers = numbers.as_slice();
+    let mut burst = Burst::new();
+    burst.fill(numbers.iter().map(|number| pack::<A, N>(&keys[*number as usize])));
+    // SAFETY: the caller's.
+    let best = unsafe { table.find_burst::<I>(&burst) };
+    for (number, best) in numbers.iter().zip(best) {
+        out[*number as usize] = answer(best);
+    }
+}
+
+#[inline(always)]
+fn answer(best: RuleIndex) -> Option<RuleIndex> {
+    (best != NONE).then_some(best)
 }
 
 impl Classifier {
@@ -226,8 +261,8 @@ impl Classifier {
     /// Cache lines that looking up `key` touches: what [`worst_case`](Lookup::worst_case) bounds.
     pub fn cost(&self, key: &PacketKey) -> usize {
         match &self.tables {
-            Layout::Plain(tables) => tables.cost(key).lines,
-            Layout::Full(tables) => tables.cost(key).lines,
+            Layout::Plain(tables) => tables.lines(key),
+            Layout::Full(tables) => tables.lines(key),
         }
     }
 

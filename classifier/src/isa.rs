@@ -2,7 +2,7 @@
 
 use crate::RuleIndex;
 use crate::block::{Columns, Row};
-use crate::burst::{BURST, BlockSteps, Burst, Numbers, Steps, sort};
+use crate::burst::{Ahead, BURST, Burst, Numbers, Steps};
 use crate::roots::Root;
 use crate::words::Words;
 
@@ -63,16 +63,16 @@ fn v3() -> bool {
 /// # Safety
 /// Of all functions: the processor must have the instruction set of the implementation.
 pub(crate) trait Isa: Copy {
-    /// Compares a key with the rules of a block: bit `i` of the answer is set when the `i`th
-    /// matches.
+    /// The first rule of a block that matches a key, or `best` if that is before it.
     ///
     /// # Safety
     /// `block` must point to a whole block of a table with these columns.
-    unsafe fn matches<const A: usize, const N: usize>(
+    unsafe fn better<const A: usize, const N: usize>(
         block: *const Row,
         columns: &Columns,
         words: &Words<N>,
-    ) -> u32;
+        best: RuleIndex,
+    ) -> RuleIndex;
 
     /// Adds to `asking`, which is empty, those of the first `len` keys that have no rule as good as
     /// `good`.
@@ -87,7 +87,7 @@ pub(crate) trait Isa: Copy {
         }
     }
 
-    /// Whether there is a [`probe`](Isa::probe), for keys of two words.
+    /// Whether there is a [`probe`](Isa::probe).
     const PROBES: bool = false;
 
     /// Adds to `passed`, which is empty, the keys that have no rule as good as the root's best and
@@ -106,7 +106,7 @@ pub(crate) trait Isa: Copy {
     }
 
     /// Sends the keys of `passed` where the slots of `root` lead, each if it has no rule as good as
-    /// its slot's best. The other lists are empty.
+    /// its slot's best. `ahead` is empty.
     ///
     /// # Safety
     /// The steps of `passed` must be to slots of `root`, with keys less than [`BURST`].
@@ -115,15 +115,13 @@ pub(crate) trait Isa: Copy {
         root: &Root<N>,
         passed: &Steps,
         best: &[RuleIndex; BURST],
-        inner: &mut Steps,
-        blocks: &mut BlockSteps,
-        long: &mut Steps,
+        ahead: &mut Ahead,
     ) {
         for step in passed.as_slice() {
             let slot = root.lead(step.place());
             let wanted = best[step.key() % BURST] > slot.best;
             // SAFETY: at most one, for blocks two, for each key in all together.
-            unsafe { sort(step.to(slot.target), wanted, inner, blocks, long) };
+            unsafe { ahead.sort(step.to(slot.target), wanted) };
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Dividing the entries of a table among its roots.
 
+use crate::block::LANES;
 use crate::entry::{Entry, family};
 use crate::words::{
     DSCP_SHIFT, FRAGMENT_SHIFT, PROTOCOL_SHIFT, Words, hash, ones, pack, sides, tag, transport,
@@ -13,31 +14,27 @@ pub(crate) type Plan<const N: usize> = Vec<(Words<N>, Vec<u32>)>;
 /// Most roots of a table. Every one costs most lookups a probe.
 const MOST_ROOTS: usize = 12;
 
-/// The plans worth a try: none without entries, at most two.
-///
-/// They differ in how many entries are left together at the end. Those have few bits in common: many
-/// of them make deep trees, few of them take more roots.
-pub(crate) fn plans<const A: usize, const N: usize>(entries: &[Entry<A, N>]) -> Vec<Plan<N>> {
-    if entries.is_empty() {
-        return Vec::new();
-    }
-    let fine = divide(entries, entries.len() / 512);
-    if entries.len() > 200_000 {
-        return vec![fine];
-    }
-    let least = entries.len() / 32;
-    let coarse = match fine.iter().position(|(_, items)| items.len() < least) {
-        Some(at) if at + 1 < fine.len() => {
-            let mut left: Vec<u32> =
-                fine[at..].iter().flat_map(|(_, items)| items.iter().copied()).collect();
-            left.sort_unstable();
-            let mut coarse = fine[..at].to_vec();
-            coarse.push((base(entries, &left), left));
-            coarse
-        }
-        _ => return vec![fine],
-    };
-    vec![fine, coarse]
+/// So many entries that have little in common are compared without asking where they are: that
+/// costs less than the probe, the slot and the block of a root.
+pub(crate) const DIRECT: usize = 3 * LANES;
+
+/// The plan with the most roots. Plans with fewer are [`merged`] from it.
+pub(crate) fn finest<const A: usize, const N: usize>(entries: &[Entry<A, N>]) -> Plan<N> {
+    divide(entries, (entries.len() / 2048).max(DIRECT))
+}
+
+/// `plan` with its roots from `at` on made one: entries that have less in common, in deeper trees,
+/// and fewer probes for the keys that come that far.
+pub(crate) fn merged<const A: usize, const N: usize>(
+    entries: &[Entry<A, N>],
+    plan: &Plan<N>,
+    at: usize,
+) -> Plan<N> {
+    let mut left: Vec<u32> = plan[at..].iter().flat_map(|(_, items)| items).copied().collect();
+    left.sort_unstable();
+    let mut merged = plan[..at].to_vec();
+    merged.push((base(entries, &left), left));
+    merged
 }
 
 /// The bits that all of `items` ask for.

@@ -4,9 +4,13 @@ use crate::RuleIndex;
 use crate::block::NONE;
 use crate::cell::Cell;
 use crate::entry::Entry;
+use crate::plan::DIRECT;
 use crate::split::{Limits, Split};
 use crate::tree::{Planter, Target};
 use crate::words::Words;
+
+/// A root of so many entries may hold copies of them in several slots.
+const SMALL: usize = 2048;
 
 /// Where a root leads the keys of one slot.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +63,12 @@ impl<const N: usize> Root<N> {
         self.slots[slot]
     }
 
+    /// Where every key goes, if the root looks at no bits.
+    #[inline(always)]
+    pub fn only(&self) -> Option<Target> {
+        (self.mask == [0; N]).then(|| self.slots[0].target)
+    }
+
     pub fn memory_usage(&self) -> usize {
         size_of::<Self>() + size_of_val(&*self.filter) + size_of_val(&*self.slots)
     }
@@ -101,7 +111,10 @@ impl<const N: usize> Root<N> {
         rank: usize,
     ) -> Self {
         let asking: Vec<_> = items.iter().map(|item| &entries[*item as usize]).collect();
-        let split = Split::of(&asking, &Cell::ALL, base, Limits { open_bits: 8, copies: 1.2 });
+        // A small root does the work of a node, at the price of some copies.
+        let copies = if items.len() > SMALL { 1.2 } else { 4.0 };
+        let open_bits = if items.len() > DIRECT { 8 } else { 0 };
+        let split = Split::of(&asking, &Cell::ALL, base, Limits { open_bits, copies });
         let slot_bits = (split.groups.len() * 2).next_power_of_two().trailing_zeros();
         let filter_bits = (split.groups.len() * 8).next_power_of_two().trailing_zeros();
         let mut root = Root::empty(base, split.mask, slot_bits, filter_bits, rank);

@@ -1,12 +1,12 @@
 //! The compiled table of one family, and how a key goes through it.
 
 use crate::RuleIndex;
-use crate::block::{Columns, LANES, NONE, Portable, index_row};
-use crate::burst::{BURST, BlockSteps, Burst, Numbers, Step, Steps, sort};
+use crate::block::{Columns, NONE, Portable, Row, index_row};
+use crate::burst::{Ahead, BURST, Burst, Numbers, Step, Steps};
 use crate::entry::{Entry, Uses};
 use crate::isa::Isa;
-use crate::plan::{Plan, plans, sample};
-use crate::roots::{Root, Slot};
+use crate::plan::{Plan, finest, merged, sample};
+use crate::roots::Root;
 use crate::tree::{Arenas, Planter, Target};
 use crate::words::{Words, hash};
 
@@ -22,18 +22,50 @@ pub(crate) struct Table<const A: usize, const N: usize> {
     pub columns: Columns,
 }
 
+/// So many coarser plans that cost more, one after the other, end the search for a better one.
+const MOST_IN_VAIN: usize = 2;
+
+/// Of more entries than this, one plan is made: others would take as long again.
+const HUGE: usize = 200_000;
+
 impl<const A: usize, const N: usize> Table<A, N> {
     /// The table of `entries`, in the order of their rules, that costs the least of those tried.
     pub fn compile(entries: &[Entry<A, N>], uses: Uses) -> Self {
         let columns = Columns::of::<A>(uses);
-        let mut tables =
-            plans(entries).into_iter().map(|plan| Self::plant(entries, columns, &plan));
-        let Some(first) = tables.next() else {
+        if entries.is_empty() {
             return Table { roots: Vec::new(), arenas: Arenas::default(), columns };
-        };
-        let Some(second) = tables.next() else { return first };
+        }
+        let finest = finest(entries);
         let sample = sample(entries);
-        if second.cost_of(&sample) < first.cost_of(&sample) { second } else { first }
+        let planted = |plan: &Plan<N>| {
+            let table = Self::plant(entries, columns, plan);
+            (table.cost_of(&sample), table)
+        };
+        let (mut least, mut best) = planted(&finest);
+        if entries.len() > HUGE {
+            return best;
+        }
+        // Fewer and fewer roots, as long as that is worth it. Each step leaves twice as many
+        // entries together, so that steps are few.
+        let together = |at: usize| finest[at..].iter().map(|(_, items)| items.len()).sum::<usize>();
+        let mut tried = together(finest.len() - 1);
+        let mut in_vain = 0;
+        for at in (1..finest.len() - 1).rev() {
+            if together(at) < 2 * tried {
+                continue;
+            }
+            tried = together(at);
+            let (cost, table) = planted(&merged(entries, &finest, at));
+            if cost < least {
+                (least, best, in_vain) = (cost, table, 0);
+            } else {
+                in_vain += 1;
+            }
+            if in_vain == MOST_IN_VAIN {
+                break;
+            }
+        }
+        best
     }
 
     fn plant(entries: &[Entry<A, N>], columns: Columns, plan: &Plan<N>) -> Self {
@@ -54,7 +86,8 @@ impl<const A: usize, const N: usize> Table<A, N> {
 
     /// Filter, slot and what follows, of every root.
     pub fn worst_case(&self) -> usize {
-        self.roots.iter().map(|root| 2 + root.most).sum()
+        let own = |root: &Root<N>| if root.only().is_some() { 0 } else { 2 };
+        self.roots.iter().map(|root| own(root) + root.most).sum()
     }
 
     /// The rules in the leaf that costs most.
@@ -92,48 +125,57 @@ impl<const A: usize, const N: usize> Table<A, N> {
     }
 
     /// What looking a key up costs.
-    pub fn cost(&self, words: &Words<N>) -> Cost {
+    fn cost(&self, words: &Words<N>) -> Cost {
         let mut cost = Cost::default();
         let mut best = NONE;
         for root in &self.roots {
             if best <= root.best {
                 break;
             }
-            cost.probes += 1;
-            cost.lines += 1;
-            let hash = hash(words, &root.mask);
-            if root.passes(hash) == 0 {
+            let only = root.only();
+            let Some(mut target) = only.or_else(|| {
+                cost.probes += 1;
+                let hash = hash(words, &root.mask);
+                if root.passes(hash) == 0 {
+                    return None;
+                }
+                cost.slots += 1;
+                let slot = root.lead(root.slot(hash));
+                (best > slot.best).then_some(slot.target)
+            }) else {
                 continue;
-            }
-            cost.slots += 1;
-            cost.lines += 1;
-            let Slot { mut target, best: lead } = root.lead(root.slot(hash));
-            if best <= lead {
-                continue;
-            }
+            };
             while target.is_node() {
                 cost.nodes += 1;
                 // SAFETY: targets of this table lead into its arenas.
                 unsafe {
-                    cost.lines += self.arenas.lines_followed(target, words);
+                    cost.node_lines += self.arenas.lines_followed(target, words);
                     target = self.arenas.follow(target, words);
                 }
             }
             let blocks = self.arenas.extent(target).1;
-            cost.blocks += blocks;
-            cost.lines += blocks * self.columns.rows::<A>();
+            match only {
+                Some(first) if first == target => cost.direct_blocks += blocks,
+                _ => cost.blocks += blocks,
+            }
             // SAFETY: the portable code runs everywhere; the target is not a node.
-            best = best.min(unsafe { self.compare::<Portable>(target, words) });
+            best = unsafe { self.compare::<Portable>(target, words, best) };
         }
         cost
+    }
+
+    /// Cache lines that looking a key up touches.
+    pub fn lines(&self, words: &Words<N>) -> usize {
+        let Cost { probes, slots, node_lines, blocks, direct_blocks, .. } = self.cost(words);
+        probes + slots + node_lines + (blocks + direct_blocks) * self.columns.rows::<A>()
     }
 
     /// Mean estimate of [`cost`](Table::cost), in cycles of the batched lookup. The weights were
     /// measured (Zen 5, AVX-512); that they are roughly in proportion is what counts.
     fn cost_of(&self, sample: &[Words<N>]) -> f64 {
         let cycles = |words| {
-            let Cost { probes, slots, nodes, blocks, .. } = self.cost(words);
-            2 * probes + 10 * slots + 17 * nodes + 13 * blocks
+            let Cost { probes, slots, nodes, blocks, direct_blocks, .. } = self.cost(words);
+            2 * probes + 11 * slots + 26 * nodes + 13 * blocks + 9 * direct_blocks
         };
         sample.iter().map(cycles).sum::<usize>() as f64 / sample.len().max(1) as f64
     }
@@ -149,57 +191,59 @@ impl<const A: usize, const N: usize> Table<A, N> {
             if best <= root.best {
                 break;
             }
-            let hash = hash(words, &root.mask);
-            if root.passes(hash) == 0 {
-                continue;
-            }
-            let Slot { mut target, best: lead } = root.lead(root.slot(hash));
-            if best <= lead {
-                continue;
-            }
+            let mut target = match root.only() {
+                Some(target) => target,
+                None => {
+                    let hash = hash(words, &root.mask);
+                    if root.passes(hash) == 0 {
+                        continue;
+                    }
+                    let slot = root.lead(root.slot(hash));
+                    if best <= slot.best {
+                        continue;
+                    }
+                    slot.target
+                }
+            };
             while target.is_node() {
                 // SAFETY: targets of this table lead into its arenas.
                 target = unsafe { self.arenas.follow(target, words) };
             }
             // SAFETY: as above, and the caller's.
-            best = best.min(unsafe { self.compare::<I>(target, words) });
+            best = unsafe { self.compare::<I>(target, words, best) };
         }
         best
     }
 
-    /// The first rule that matches in the blocks of `target`, or [`NONE`].
+    /// The first rule that matches in the blocks of `target`, or `best` if that is before it.
     ///
     /// # Safety
     /// `target` must be one of this table's and not a node, and the processor have the instruction
     /// set of `I`.
     #[inline(always)]
-    unsafe fn compare<I: Isa>(&self, target: Target, words: &Words<N>) -> RuleIndex {
+    unsafe fn compare<I: Isa>(
+        &self,
+        target: Target,
+        words: &Words<N>,
+        mut best: RuleIndex,
+    ) -> RuleIndex {
         let (first, count) = self.arenas.extent(target);
-        let mut best = NONE;
         for block in first..first + count {
             // SAFETY: the blocks of a target are inside the arena; the rest is the caller's.
-            best = best.min(unsafe { self.compare_block::<I>(block, words) });
+            best = unsafe { I::better::<A, N>(self.block(block), &self.columns, words, best) };
         }
         best
     }
 
     /// # Safety
-    /// `block` must be one of this table's, and the processor have the instruction set of `I`.
+    /// `block` must be one of this table's.
     #[inline(always)]
-    unsafe fn compare_block<I: Isa>(&self, block: usize, words: &Words<N>) -> RuleIndex {
-        let rows = self.columns.rows::<A>();
-        // SAFETY: blocks are whole, their row of indices is there; the rest is the caller's.
-        unsafe {
-            let block = self.arenas.blocks.as_ptr().add(block * rows);
-            let matches = I::matches::<A, N>(block, &self.columns, words);
-            let indices = block.cast::<[RuleIndex; LANES]>().add(index_row(A));
-            let index = (*indices)[matches.trailing_zeros() as usize % LANES];
-            if matches == 0 { NONE } else { index }
-        }
+    unsafe fn block(&self, block: usize) -> *const Row {
+        // SAFETY: blocks are whole.
+        unsafe { self.arenas.blocks.as_ptr().add(block * self.columns.rows::<A>()) }
     }
 
-    /// [`find`](Table::find) for a burst, stage by stage, into `best`, which holds [`NONE`] for
-    /// every key.
+    /// [`find`](Table::find) for a burst, stage by stage.
     ///
     /// Lists are appended to without a branch: an item is always written, and counted when it is
     /// wanted. What a key finds is as unpredictable as traffic, and a mispredicted branch costs as
@@ -209,58 +253,110 @@ impl<const A: usize, const N: usize> Table<A, N> {
     /// # Safety
     /// The processor must have the instruction set of `I`.
     #[inline(always)]
-    pub unsafe fn find_burst<I: Isa>(&self, burst: &Burst<N>, best: &mut [RuleIndex; BURST]) {
+    pub unsafe fn find_burst<I: Isa>(&self, burst: &Burst<N>) -> [RuleIndex; BURST] {
+        let mut best = [NONE; BURST];
         let mut asking = Numbers::new();
         let mut passed = Steps::new();
-        let mut inner = Steps::new();
-        let mut long = Steps::new();
-        let mut blocks = BlockSteps::new();
+        let mut ahead = Ahead::new();
         for root in &self.roots {
             // SAFETY, for all of them: the caller's; a root passes a key at most once, so that no
             // list gets more than it has room for; keys lead into the burst, and targets of this
             // table into its arenas.
             asking.clear();
             passed.clear();
+            ahead.clear();
+            // SAFETY: see above.
+            unsafe { I::asking(root.best, &best, burst.len(), &mut asking) };
+            if asking.len() == 0 {
+                break;
+            }
             // SAFETY: see above.
             unsafe {
-                I::asking(root.best, best, burst.len(), &mut asking);
-                if I::PROBES && N == 2 && asking.len() * 2 > burst.len() {
-                    I::probe(root, burst, best, &mut passed);
-                } else {
-                    for &key in asking.as_slice() {
-                        let hash = hash(burst.words(key as usize), &root.mask);
-                        passed.push(Step::new(root.slot(hash), key), root.passes(hash) == 1);
+                match root.only() {
+                    Some(target) if !target.is_node() => {
+                        self.improve_all::<I>(target, &asking, burst, &mut best);
+                        continue;
+                    }
+                    Some(target) => {
+                        for &key in asking.as_slice() {
+                            ahead.inner.push(Step::new(target.0 as usize, key), true);
+                        }
+                    }
+                    None => {
+                        if I::PROBES && asking.len() * 2 > burst.len() {
+                            I::probe(root, burst, &best, &mut passed);
+                        } else {
+                            for &key in asking.as_slice() {
+                                let hash = hash(burst.words(key as usize), &root.mask);
+                                let slot = Step::new(root.slot(hash), key);
+                                passed.push(slot, root.passes(hash) == 1);
+                            }
+                        }
+                        I::lead(root, &passed, &best, &mut ahead);
                     }
                 }
+                self.finish_burst::<I>(&mut ahead, burst, &mut best);
             }
-            inner.clear();
-            blocks.clear();
-            long.clear();
-            // SAFETY: see above.
-            unsafe { I::lead(root, &passed, best, &mut inner, &mut blocks, &mut long) };
-            while inner.len() > 0 {
-                let count = inner.len();
-                inner.clear();
-                for i in 0..count {
-                    // SAFETY: see above; the item is not yet overwritten, since at most `i` were
-                    // pushed.
-                    unsafe {
-                        let step = inner.get(i);
-                        let target = self.arenas.follow(step.target(), burst.words(step.key()));
-                        sort(step.to(target), true, &mut inner, &mut blocks, &mut long);
-                    }
+        }
+        best
+    }
+
+    /// Takes keys through nodes to blocks and compares them there.
+    ///
+    /// # Safety
+    /// The steps ahead must be to targets of this table, with keys of the burst, and the processor
+    /// have the instruction set of `I`.
+    #[inline(always)]
+    unsafe fn finish_burst<I: Isa>(
+        &self,
+        ahead: &mut Ahead,
+        burst: &Burst<N>,
+        best: &mut [RuleIndex; BURST],
+    ) {
+        while ahead.inner.len() > 0 {
+            let count = ahead.inner.len();
+            ahead.inner.clear();
+            for i in 0..count {
+                // SAFETY: the caller's; the item is not yet overwritten, since at most `i` were
+                // pushed.
+                unsafe {
+                    let step = ahead.inner.get(i);
+                    let target = self.arenas.follow(step.target(), burst.words(step.key()));
+                    ahead.sort(step.to(target), true);
                 }
             }
-            for step in blocks.as_slice() {
-                // SAFETY: see above.
-                unsafe { self.improve::<I>(step.place(), step.key(), burst, best) };
+        }
+        for step in ahead.blocks.as_slice() {
+            // SAFETY: the caller's.
+            unsafe { self.improve::<I>(step.place(), step.key(), burst, best) };
+        }
+        for step in ahead.long.as_slice() {
+            let (first, count) = self.arenas.extent(step.target());
+            for block in first + 2..first + count {
+                // SAFETY: the caller's.
+                unsafe { self.improve::<I>(block, step.key(), burst, best) };
             }
-            for step in long.as_slice() {
-                let (first, count) = self.arenas.extent(step.target());
-                for block in first + 2..first + count {
-                    // SAFETY: see above.
-                    unsafe { self.improve::<I>(block, step.key(), burst, best) };
-                }
+        }
+    }
+
+    /// Compares all of these keys with the blocks of `target`.
+    ///
+    /// # Safety
+    /// `target` must be one of this table's and not a node, the keys of the burst, and the
+    /// processor have the instruction set of `I`.
+    #[inline(always)]
+    unsafe fn improve_all<I: Isa>(
+        &self,
+        target: Target,
+        keys: &Numbers,
+        burst: &Burst<N>,
+        best: &mut [RuleIndex; BURST],
+    ) {
+        let (first, count) = self.arenas.extent(target);
+        for block in first..first + count {
+            for &key in keys.as_slice() {
+                // SAFETY: the caller's.
+                unsafe { self.improve::<I>(block, key as usize, burst, best) };
             }
         }
     }
@@ -268,7 +364,8 @@ impl<const A: usize, const N: usize> Table<A, N> {
     /// Compares a key with a block, and keeps the better of what it finds and what it has.
     ///
     /// # Safety
-    /// As for [`compare_block`](Table::compare_block), and `key` must be in the burst.
+    /// `block` must be one of this table's, `key` be in the burst, and the processor have the
+    /// instruction set of `I`.
     #[inline(always)]
     unsafe fn improve<I: Isa>(
         &self,
@@ -277,20 +374,21 @@ impl<const A: usize, const N: usize> Table<A, N> {
         burst: &Burst<N>,
         best: &mut [RuleIndex; BURST],
     ) {
-        // SAFETY: the caller's.
-        let index = unsafe { self.compare_block::<I>(block, burst.words(key)) };
         let best = &mut best[key % BURST];
-        *best = (*best).min(index);
+        // SAFETY: the caller's.
+        *best =
+            unsafe { I::better::<A, N>(self.block(block), &self.columns, burst.words(key), *best) };
     }
 }
 
 /// What a lookup goes through.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cost {
-    pub probes: usize,
-    pub slots: usize,
-    pub nodes: usize,
-    pub blocks: usize,
-    /// Cache lines touched.
-    pub lines: usize,
+struct Cost {
+    probes: usize,
+    slots: usize,
+    nodes: usize,
+    node_lines: usize,
+    blocks: usize,
+    /// Blocks that every key is compared with that comes so far.
+    direct_blocks: usize,
 }

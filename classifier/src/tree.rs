@@ -222,7 +222,7 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
 
     /// What is generous in a small table no longer fits into a cache in a large one.
     fn generous(&self) -> bool {
-        self.entries.len() <= 20_000
+        self.entries.len() <= 200_000
     }
 
     /// `growth` is how many copies of each item there may be in all leaves from here on. Every part
