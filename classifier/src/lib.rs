@@ -16,6 +16,7 @@ mod burst;
 mod cell;
 mod classifier;
 mod entry;
+mod graft;
 mod isa;
 mod key;
 mod linear;

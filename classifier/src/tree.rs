@@ -25,7 +25,7 @@ impl Target {
     /// So many blocks or more: see [`Arenas::extent`].
     pub const MANY: usize = 63;
 
-    fn blocks(first: usize, count: usize) -> Self {
+    pub fn blocks(first: usize, count: usize) -> Self {
         debug_assert!(first < 1 << 25 && count > 0);
         Target((first as u32) << 6 | count.min(Self::MANY) as u32)
     }
@@ -70,6 +70,16 @@ pub(crate) struct Arenas {
 impl Arenas {
     pub fn memory_usage(&self) -> usize {
         size_of_val(&*self.nodes) + size_of_val(&*self.blocks) + size_of_val(&*self.many)
+    }
+
+    /// A copy that a change may add to without moving all of it again.
+    pub fn with_room(&self) -> Self {
+        fn copy<T: Copy>(all: &[T]) -> Vec<T> {
+            let mut copy = Vec::with_capacity(all.len() + 8192);
+            copy.extend_from_slice(all);
+            copy
+        }
+        Arenas { nodes: copy(&self.nodes), blocks: copy(&self.blocks), many: self.many.clone() }
     }
 
     /// First block and number of blocks of a leaf.
@@ -210,8 +220,10 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
             }
             self.arenas.blocks.extend(block);
         }
-        self.arenas.nodes.shrink_to_fit();
-        self.arenas.blocks.shrink_to_fit();
+        if self.finished == 0 {
+            self.arenas.nodes.shrink_to_fit();
+            self.arenas.blocks.shrink_to_fit();
+        }
         self.arenas
     }
 

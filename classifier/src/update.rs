@@ -3,7 +3,7 @@
 use crate::block::NONE;
 use crate::classifier::{AnyEntries, Entries, Layout, Tables};
 use crate::entry::Uses;
-use crate::patch::Change;
+use crate::patch::{Kept, with_room};
 use crate::{BuildError, Classifier, Config, Lookup, Rule, RuleIndex};
 use std::fmt;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ pub enum Applied {
     /// Only the parts of the table that the edits concern were built.
     Patched,
     /// The whole table was built: the edits were many, looked at other fields than the table, or
-    /// concerned too much of it; or patches had made it half as large again.
+    /// concerned too much of it; or patches had made it much larger or its worst case much dearer.
     Rebuilt,
 }
 
@@ -88,19 +88,40 @@ impl fmt::Display for EditError {
 impl std::error::Error for EditError {}
 
 /// A list of rules and its table.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Updater {
     config: Config,
     rules: Vec<Rule>,
     uses: Uses,
-    entries: AnyEntries,
+    /// `None` after edits that could be neither patched in nor built.
+    kept: Option<AnyKept>,
     classifier: Arc<Classifier>,
-    /// Bytes of the table when it was last built whole.
-    built: usize,
+    /// Bytes and worst case of the table when it was last built whole.
+    built: (usize, usize),
 }
 
 /// More edits than this, and a build is the better way.
 const MOST_EDITS: usize = 256;
+
+/// What to keep of the entries of both families, for the words of a [`Layout`].
+#[derive(Clone, Debug)]
+enum AnyKept {
+    Plain(Kept<1, 2>, Kept<4, 5>),
+    Full(Kept<1, 4>, Kept<4, 7>),
+}
+
+impl Clone for Updater {
+    fn clone(&self) -> Self {
+        Updater {
+            config: self.config,
+            rules: with_room(self.rules.iter().cloned()),
+            uses: self.uses,
+            kept: self.kept.clone(),
+            classifier: Arc::clone(&self.classifier),
+            built: self.built,
+        }
+    }
+}
 
 impl Updater {
     /// Builds the table of `rules`.
@@ -110,8 +131,24 @@ impl Updater {
     pub fn new(config: Config, rules: Vec<Rule>) -> Result<Self, BuildError> {
         let (classifier, entries) = config.compile_keeping_entries(&rules)?;
         let uses = Uses::of(&rules);
-        let built = classifier.memory_usage();
-        Ok(Updater { config, rules, uses, entries, classifier: Arc::new(classifier), built })
+        let kept = match (&classifier.tables, entries) {
+            (Layout::Plain(tables), AnyEntries::Plain(entries)) => {
+                AnyKept::Plain(tables.v4.keep(entries.v4), tables.v6.keep(entries.v6))
+            }
+            (Layout::Full(tables), AnyEntries::Full(entries)) => {
+                AnyKept::Full(tables.v4.keep(entries.v4), tables.v6.keep(entries.v6))
+            }
+            _ => unreachable!("a table has the words of its entries"),
+        };
+        let built = (classifier.memory_usage(), classifier.worst_case());
+        Ok(Updater {
+            config,
+            rules,
+            uses,
+            kept: Some(kept),
+            classifier: Arc::new(classifier),
+            built,
+        })
     }
 
     /// The rules in order.
@@ -131,98 +168,60 @@ impl Updater {
     /// [`EditError`].
     pub fn apply(&mut self, edits: &[Edit]) -> Result<Applied, EditError> {
         let plan = Plan::of(edits, self.rules.len())?;
-        if let Some((classifier, entries)) = self.patch(&plan) {
-            self.rules = plan.merge(std::mem::take(&mut self.rules).into_iter());
-            self.entries = entries;
+        if let Some(classifier) = self.patch(&plan) {
+            plan.carry_out(&mut self.rules);
             self.classifier = Arc::new(classifier);
             return Ok(Applied::Patched);
         }
-        let rules = plan.merge(self.rules.iter().cloned());
+        let mut rules = with_room(self.rules.iter().cloned());
+        plan.carry_out(&mut rules);
         *self = Updater::new(self.config, rules).map_err(EditError::Build)?;
         Ok(Applied::Rebuilt)
     }
 
-    fn patch(&self, plan: &Plan<'_>) -> Option<(Classifier, AnyEntries)> {
-        if plan.fresh.len() + plan.gone.len() > MOST_EDITS || plan.rules > self.config.max_rules {
+    fn patch(&mut self, plan: &Plan<'_>) -> Option<Classifier> {
+        if plan.fresh.len() + plan.gone > MOST_EDITS || plan.rules > self.config.max_rules {
             return None;
         }
         let fresh: Vec<Rule> = plan.fresh.iter().map(|(_, rule)| (*rule).clone()).collect();
         if !self.uses.has(Uses::of(&fresh)) {
             return None;
         }
-        let (tables, entries) = match (&self.classifier.tables, &self.entries) {
-            (Layout::Plain(tables), AnyEntries::Plain(entries)) => {
-                let (tables, entries) = patch_tables(tables, entries, plan)?;
-                (Layout::Plain(tables), AnyEntries::Plain(entries))
+        let mut kept = self.kept.take()?;
+        let tables = match (&self.classifier.tables, &mut kept) {
+            (Layout::Plain(tables), AnyKept::Plain(v4, v6)) => {
+                Layout::Plain(patch_tables(tables, v4, v6, plan)?)
             }
-            (Layout::Full(tables), AnyEntries::Full(entries)) => {
-                let (tables, entries) = patch_tables(tables, entries, plan)?;
-                (Layout::Full(tables), AnyEntries::Full(entries))
+            (Layout::Full(tables), AnyKept::Full(v4, v6)) => {
+                Layout::Full(patch_tables(tables, v4, v6, plan)?)
             }
             _ => return None,
         };
         let classifier = self.classifier.with_tables(tables);
-        if classifier.memory_usage() > self.built + self.built / 2 + 65536 {
+        let (bytes, lines) = self.built;
+        // What patches leave behind takes memory and no time, and a leaf may grow for a while.
+        if classifier.memory_usage() > 2 * bytes + (1 << 20)
+            || classifier.worst_case() > 2 * lines + 512
+        {
             return None;
         }
         // A build divides the rules anew, and may stay within a limit that a patch passes.
         let checked = self.config.check(classifier).ok()?;
-        Some((checked, entries))
+        self.kept = Some(kept);
+        Some(checked)
     }
 }
 
 fn patch_tables<const F: usize, const S: usize>(
     tables: &Tables<F, S>,
-    entries: &Entries<F, S>,
+    v4: &mut Kept<1, F>,
+    v6: &mut Kept<4, S>,
     plan: &Plan<'_>,
-) -> Option<(Tables<F, S>, Entries<F, S>)> {
+) -> Option<Tables<F, S>> {
     let fresh: Entries<F, S> = Entries::of(plan.fresh.iter().copied());
-    let after = Entries {
-        v4: merge_entries(&entries.v4, &fresh.v4, &plan.renumber, |entry| &mut entry.rule),
-        v6: merge_entries(&entries.v6, &fresh.v6, &plan.renumber, |entry| &mut entry.rule),
-    };
-    let gone = |rule: RuleIndex| plan.renumber[rule as usize] == NONE;
-    let removed = Entries {
-        v4: entries.v4.iter().filter(|entry| gone(entry.rule)).copied().collect(),
-        v6: entries.v6.iter().filter(|entry| gone(entry.rule)).copied().collect(),
-    };
-    let v4 = tables.v4.patched(&Change {
-        entries: &after.v4,
-        removed: &removed.v4,
-        fresh: &fresh.v4,
-        renumber: &plan.renumber,
-    })?;
-    let v6 = tables.v6.patched(&Change {
-        entries: &after.v6,
-        removed: &removed.v6,
-        fresh: &fresh.v6,
-        renumber: &plan.renumber,
-    })?;
-    Some((Tables { v4, v6 }, after))
-}
-
-/// The entries after an edit, in the order of their rules.
-fn merge_entries<E: Copy>(
-    before: &[E],
-    fresh: &[E],
-    renumber: &[RuleIndex],
-    rule: impl Fn(&mut E) -> &mut RuleIndex,
-) -> Vec<E> {
-    let mut after = Vec::with_capacity(before.len() + fresh.len());
-    let mut fresh = fresh.iter().copied().peekable();
-    for mut entry in before.iter().copied() {
-        let place = rule(&mut entry);
-        *place = renumber[*place as usize];
-        let index = *place;
-        if index != NONE {
-            while let Some(earlier) = fresh.next_if(|entry| *rule(&mut entry.clone()) < index) {
-                after.push(earlier);
-            }
-            after.push(entry);
-        }
-    }
-    after.extend(fresh);
-    after
+    let v4 = tables.v4.changed(v4, fresh.v4, &plan.renumber)?;
+    let v6 = tables.v6.changed(v6, fresh.v6, &plan.renumber)?;
+    Some(Tables { v4, v6 })
 }
 
 /// Edits in order, and what they do to the positions.
@@ -231,8 +230,8 @@ struct Plan<'a> {
     renumber: Vec<RuleIndex>,
     /// Rules that are new, with their indices after.
     fresh: Vec<(RuleIndex, &'a Rule)>,
-    /// Positions before of those that go.
-    gone: Vec<RuleIndex>,
+    /// How many rules go.
+    gone: usize,
     /// How many rules there are after.
     rules: usize,
 }
@@ -242,12 +241,8 @@ impl<'a> Plan<'a> {
         let mut edits: Vec<&Edit> = edits.iter().collect();
         // What is inserted at a position comes before what happens to the rule there.
         edits.sort_by_key(|edit| (edit.at(), !matches!(edit, Edit::Insert { .. })));
-        let mut plan = Plan {
-            renumber: Vec::with_capacity(rules),
-            fresh: Vec::new(),
-            gone: Vec::new(),
-            rules: 0,
-        };
+        let mut plan =
+            Plan { renumber: Vec::with_capacity(rules), fresh: Vec::new(), gone: 0, rules: 0 };
         let mut next = 0;
         let keep_until = |plan: &mut Plan<'_>, next: &mut RuleIndex, at: RuleIndex| {
             while (plan.renumber.len() as RuleIndex) < at {
@@ -273,11 +268,11 @@ impl<'a> Plan<'a> {
                 }
                 Edit::Remove { .. } => {
                     plan.renumber.push(NONE);
-                    plan.gone.push(at);
+                    plan.gone += 1;
                 }
                 Edit::Replace { rule, .. } => {
                     plan.renumber.push(NONE);
-                    plan.gone.push(at);
+                    plan.gone += 1;
                     plan.fresh.push((next, rule));
                     next += 1;
                 }
@@ -288,19 +283,24 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// The rules after.
-    fn merge(&self, before: impl Iterator<Item = Rule>) -> Vec<Rule> {
-        let mut after = Vec::with_capacity(self.rules);
-        let mut fresh = self.fresh.iter().peekable();
-        for (rule, index) in before.zip(&self.renumber) {
-            if *index != NONE {
-                while let Some((_, earlier)) = fresh.next_if(|(at, _)| at < index) {
-                    after.push((*earlier).clone());
-                }
-                after.push(rule);
-            }
+    /// Makes the rules before those after, in place: a long list takes longer to allocate than to
+    /// change.
+    fn carry_out(&self, rules: &mut Vec<Rule>) {
+        let moves =
+            (0..self.renumber.len()).zip(&self.renumber).filter(|(_, after)| **after != NONE);
+        let moves = moves.map(|(before, after)| (before, *after as usize));
+        rules.resize(rules.len().max(self.rules), Rule::ANY);
+        // First those that move down, from the first on, and then those that move up, from the last
+        // on: so none is put where another has not left yet.
+        for (before, after) in moves.clone().filter(|(before, after)| after < before) {
+            rules.swap(before, after);
         }
-        after.extend(fresh.map(|(_, rule)| (*rule).clone()));
-        after
+        for (before, after) in moves.rev().filter(|(before, after)| before < after) {
+            rules.swap(before, after);
+        }
+        rules.truncate(self.rules);
+        for (index, rule) in &self.fresh {
+            rules[*index as usize] = (*rule).clone();
+        }
     }
 }

@@ -65,18 +65,21 @@ fn follow(rules: Vec<Rule>, rounds: Vec<Vec<Drawn>>, seed: u64) -> Result<u32, T
         let after = edited(&rules, &edits);
         prop_assert_eq!(updater.rules(), &after[..]);
         patched += u32::from(applied == Applied::Patched);
-        // Around the rules that were, those that are, and those that came.
+        // Around the rules that were, those that are, those that came, and those that went.
         let draw = Draw { accepted: 200, corners: 8, mixed: 24, near: 60 };
         let mut around = keys(&rules, draw, &mut rng);
         around.extend(keys(&after, draw, &mut rng));
-        let fresh: Vec<_> = edits
-            .iter()
-            .filter_map(|edit| match edit {
-                Edit::Insert { rule, .. } | Edit::Replace { rule, .. } => Some(rule.clone()),
-                Edit::Remove { .. } => None,
-            })
-            .collect();
-        around.extend(keys(&fresh, draw, &mut rng));
+        let came = edits.iter().filter_map(|edit| match edit {
+            Edit::Insert { rule, .. } | Edit::Replace { rule, .. } => Some(rule.clone()),
+            Edit::Remove { .. } => None,
+        });
+        let went = edits.iter().filter_map(|edit| match edit {
+            Edit::Remove { at } | Edit::Replace { at, .. } => Some(rules[*at as usize].clone()),
+            Edit::Insert { .. } => None,
+        });
+        for changed in [came.collect::<Vec<_>>(), went.collect()] {
+            around.extend(keys(&changed, draw, &mut rng));
+        }
         assert_agrees(&after, &updater.classifier(), &around);
         // Whoever has the table before keeps it as it was.
         assert_agrees(&rules, &before, &around);

@@ -1,10 +1,12 @@
 //! A table changed a few rules at a time answers as one built from the rules it then has.
 
+use crate::check::assert_agrees;
 use crate::corners::{Draw, keys};
 use crate::edits::edited;
 use crate::strategies::rule;
 use classifier::{
-    AddressMatch, Applied, BuildError, Config, Edit, EditError, Linear, Lookup, Rule, Updater,
+    AddressMatch, Applied, BuildError, Config, Edit, EditError, Family, Linear, Lookup, PacketKey,
+    PortRange, Rule, Updater, prefix_mask,
 };
 use fastrand::Rng;
 use proptest::collection::vec;
@@ -130,6 +132,74 @@ fn few_edits_of_a_large_table_are_a_patch_and_many_are_a_build() {
     assert_eq!(updater.rules().len(), rules.len() - 1000);
 }
 
+/// A network of `len` bits: one of few, so that they lie in one another.
+fn network(len: u8, rng: &mut Rng) -> AddressMatch {
+    let address = rng.u32(..16).wrapping_mul(0x9e37_79b1) ^ rng.u32(..4) << 12;
+    let value = u128::from(address) & prefix_mask(Family::V4, len);
+    AddressMatch::Prefix { family: Family::V4, value, len }
+}
+
+/// A rule between networks of up to `most` bits, as in the chains of a packet filter: many of them
+/// have so few bits in common that large parts of a table hold them together.
+fn link(most: u8, rng: &mut Rng) -> Rule {
+    let mut side = || {
+        let len = [0, 4, 8, 12, 16, 20, 24, 27, 32][rng.usize(..9)];
+        network(len.min(most), rng)
+    };
+    Rule {
+        src: side(),
+        dst: side(),
+        protocol: [Some(17), Some(6), None][rng.usize(..3)],
+        dst_ports: match rng.u8(..4) {
+            0 => PortRange { low: 1024, high: u16::MAX },
+            1 => PortRange::ANY,
+            _ => PortRange::one(rng.u16(..400)),
+        },
+        ..Rule::ANY
+    }
+}
+
+/// Where a slot has too many entries to be planted anew, they are put into its leaves one by one,
+/// and what one that goes has hidden there comes back; rules with many places stand aside.
+#[test]
+fn edits_of_a_chain_are_patches_also_of_wide_rules() {
+    let mut rng = Rng::with_seed(11);
+    let mut rules: Vec<Rule> = (0..10_000).map(|_| link(32, &mut rng)).collect();
+    let mut updater = Updater::new(Config::default(), rules.clone()).unwrap();
+    for most in [32, 32, 16, 8, 8, 4, 32] {
+        let wide = |rule: &Rule| {
+            [&rule.src, &rule.dst]
+                .iter()
+                .all(|side| matches!(side, AddressMatch::Prefix { len, .. } if *len <= most))
+        };
+        let mut places: Vec<u32> =
+            (0..).zip(&rules).filter(|(_, rule)| wide(rule)).map(|(at, _)| at).collect();
+        rng.shuffle(&mut places);
+        let edits: Vec<Edit> = (0..)
+            .zip(places.iter().take(30))
+            .map(|(i, at)| match i % 3 {
+                0 => Edit::Insert { at: *at, rule: link(most, &mut rng) },
+                1 => Edit::Replace { at: *at, rule: link(most, &mut rng) },
+                _ => Edit::Remove { at: *at },
+            })
+            .collect();
+        assert_eq!(updater.apply(&edits), Ok(Applied::Patched));
+        let changed = edits.iter().map(|edit| match edit {
+            Edit::Insert { rule, .. } | Edit::Replace { rule, .. } => rule,
+            Edit::Remove { at } => &rules[*at as usize],
+        });
+        let changed: Vec<Rule> = changed.cloned().collect();
+        rules = edited(&rules, &edits);
+        let draw = Draw { accepted: 400, corners: 30, mixed: 16, near: 30 };
+        let mut probes = keys(&changed, draw, &mut rng);
+        // What else there is in those that went.
+        let among = Draw { accepted: 2000, corners: 0, mixed: 0, near: 1 };
+        let other = keys(&rules, among, &mut rng).into_iter();
+        probes.extend(other.filter(|key| changed.iter().any(|rule| rule.matches(key))));
+        assert_agrees(&rules, &updater.classifier(), &probes);
+    }
+}
+
 #[test]
 fn a_rule_that_a_removed_one_hid_comes_back() {
     let hidden = Rule { protocol: Some(6), src: host(Ipv4Addr::LOCALHOST), ..Rule::ANY };
@@ -140,6 +210,34 @@ fn a_rule_that_a_removed_one_hid_comes_back() {
         updater.apply(&[Edit::Remove { at: 0 }]).unwrap();
         rules.remove(0);
         assert_follows(&updater, &rules, 7);
+    }
+}
+
+/// Windows of ports that overlap stay together, too many to be planted anew.
+#[test]
+fn what_a_removed_rule_hid_among_very_many_comes_back() {
+    let window = |low: u16, high: u16| Rule {
+        dst_ports: PortRange { low, high },
+        protocol: Some(17),
+        ..Rule::ANY
+    };
+    // One that fills the parts that ports are divided into, and one that is there twice.
+    let (filling, twice) = (window(0, 8191), window(60_000, 60_010));
+    let mut rules = vec![filling.clone(), twice.clone()];
+    rules.extend((0..2000).map(|i| window(20 * i, 20 * i + 9000)));
+    rules.push(twice.clone());
+    let mut updater = Updater::new(Config::default(), rules.clone()).unwrap();
+    for edits in [
+        vec![Edit::Remove { at: 0 }, Edit::Remove { at: 1 }],
+        vec![Edit::Insert { at: 0, rule: filling }, Edit::Insert { at: 0, rule: twice }],
+        vec![Edit::Remove { at: 2 }, Edit::Remove { at: 0 }],
+        vec![Edit::Remove { at: 0 }, Edit::Remove { at: 2000 }],
+    ] {
+        assert_eq!(updater.apply(&edits), Ok(Applied::Patched));
+        rules = edited(&rules, &edits);
+        let key = |port| PacketKey { dst_port: port, protocol: 17, ..PacketKey::empty(Family::V4) };
+        let keys: Vec<_> = (0..=u16::MAX).step_by(101).chain(60_000..60_012).map(key).collect();
+        assert_agrees(&rules, &updater.classifier(), &keys);
     }
 }
 
