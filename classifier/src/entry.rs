@@ -207,6 +207,11 @@ impl<const A: usize, const N: usize> Entry<A, N> {
         }
     }
 
+    /// Whether it asks for every bit of `mask`.
+    pub fn asks_for(&self, mask: &Words<N>) -> bool {
+        (0..N).all(|i| mask[i] & !self.mask[i] == 0)
+    }
+
     /// Whether every key that `other` matches, this matches as well.
     pub fn covers(&self, other: &Self) -> bool {
         (0..N).all(|i| {

@@ -95,26 +95,14 @@ impl<const A: usize, const N: usize> Table<A, N> {
     fn target(&self, at: At) -> Target {
         match at {
             At::Root(root, slot) => self.roots[root].slots[slot].target,
-            At::Node(line, slot) => {
-                let word = N + 1 + slot / 2;
-                let pair = self.arenas.nodes[line + word / 8].0[word % 8].to_ne_bytes();
-                let mut half = [0; 4];
-                half.copy_from_slice(&pair[slot % 2 * 4..][..4]);
-                Target(u32::from_ne_bytes(half))
-            }
+            At::Node(line, slot) => self.arenas.slot::<N>(line, slot),
         }
     }
 
     fn set_target(&mut self, at: At, target: Target) {
         match at {
             At::Root(root, slot) => self.roots[root].slots[slot].target = target,
-            At::Node(line, slot) => {
-                let word = N + 1 + slot / 2;
-                let word = &mut self.arenas.nodes[line + word / 8].0[word % 8];
-                let mut pair = word.to_ne_bytes();
-                pair[slot % 2 * 4..][..4].copy_from_slice(&target.0.to_ne_bytes());
-                *word = u64::from_ne_bytes(pair);
-            }
+            At::Node(line, slot) => self.arenas.set_slot::<N>(line, slot, target),
         }
     }
 

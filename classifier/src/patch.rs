@@ -199,13 +199,9 @@ impl<const A: usize, const N: usize> Table<A, N> {
 
     /// Where an entry belongs: the root of the lowest rank of whose base it asks for everything.
     fn home(&self, places: &[usize], entry: &Entry<A, N>) -> Option<Home> {
-        let asks = |place: &usize| {
-            let base = &self.roots[*place].base;
-            (0..N).all(|i| base[i] & !entry.mask[i] == 0)
-        };
-        let rank = places.iter().position(asks)?;
+        let rank = places.iter().position(|place| entry.asks_for(&self.roots[*place].base))?;
         let root = &self.roots[places[rank]];
-        let one = (0..N).all(|i| root.mask[i] & !entry.mask[i] == 0);
+        let one = entry.asks_for(&root.mask);
         let slot = if one { root.slot(hash(&entry.value, &root.mask)) as u32 } else { SEVERAL };
         Some(Home { rank: rank as u32, slot })
     }

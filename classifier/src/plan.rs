@@ -81,10 +81,7 @@ fn divide<const A: usize, const N: usize>(entries: &[Entry<A, N>], least: usize)
     let mut left: Vec<u32> = (0..entries.len() as u32).collect();
     while !left.is_empty() {
         let mask = if left.len() <= least { [0; N] } else { best_mask(entries, &left) };
-        let asks = |item: &u32| {
-            let entry = &entries[*item as usize];
-            (0..N).all(|i| mask[i] & !entry.mask[i] == 0)
-        };
+        let asks = |item: &u32| entries[*item as usize].asks_for(&mask);
         let (mut taken, mut rest): (Vec<u32>, Vec<u32>) = left.iter().copied().partition(asks);
         if taken.len() < least || plan.len() + 1 == MOST_ROOTS {
             (taken, rest) = (left, Vec::new());
@@ -209,7 +206,7 @@ impl<const A: usize, const N: usize> Gauge<'_, A, N> {
         let mut asked = 0u32;
         for item in self.items {
             let entry = &self.entries[*item as usize];
-            if (0..N).all(|i| mask[i] & !entry.mask[i] == 0) {
+            if entry.asks_for(mask) {
                 let slot = if shift == 64 { 0 } else { hash(&entry.value, mask) >> shift };
                 self.counts[slot as usize] += 1;
                 asked += 1;

@@ -82,6 +82,25 @@ impl Arenas {
         Arenas { nodes: copy(&self.nodes), blocks: copy(&self.blocks), many: self.many.clone() }
     }
 
+    /// What slot `slot` of the node at `line` leads to.
+    pub fn slot<const N: usize>(&self, line: usize, slot: usize) -> Target {
+        let at = N + 1 + slot / 2;
+        let pair = self.nodes[line + at / 8].0[at % 8].to_ne_bytes();
+        let mut half = [0; 4];
+        half.copy_from_slice(&pair[slot % 2 * 4..][..4]);
+        Target(u32::from_ne_bytes(half))
+    }
+
+    /// Makes slot `slot` of the node at `line` lead to `target`.
+    pub fn set_slot<const N: usize>(&mut self, line: usize, slot: usize, target: Target) {
+        let at = N + 1 + slot / 2;
+        let word = &mut self.nodes[line + at / 8].0[at % 8];
+        // In memory the even slot comes first, whatever the order of bytes.
+        let mut pair = word.to_ne_bytes();
+        pair[slot % 2 * 4..][..4].copy_from_slice(&target.0.to_ne_bytes());
+        *word = u64::from_ne_bytes(pair);
+    }
+
     /// First block and number of blocks of a leaf.
     #[inline(always)]
     pub fn extent(&self, target: Target) -> (usize, usize) {
@@ -104,12 +123,7 @@ impl Arenas {
         // The mask, the slot.
         let own = if N + 1 + slots / 2 <= 8 { 1 } else { (N + 1).div_ceil(8) + 1 };
         let (cost, leaf) = (0..slots)
-            .map(|slot| {
-                let pair = word(N + 1 + slot / 2).to_ne_bytes();
-                let mut half = [0; 4];
-                half.copy_from_slice(&pair[slot % 2 * 4..][..4]);
-                self.dearest::<N>(Target(u32::from_ne_bytes(half)), rows)
-            })
+            .map(|slot| self.dearest::<N>(self.slot::<N>(target.to_node(), slot), rows))
             .max_by_key(|(cost, _)| *cost)
             .unwrap_or((0, Target::NOTHING));
         (own + cost, leaf)
@@ -342,12 +356,7 @@ impl<'a, const A: usize, const N: usize> Planter<'a, A, N> {
         for SlotItems { hashes, cell, items } in split.slots(shift, items, cell) {
             let target = self.place_within(items, &cell, depth + 1, growth);
             let slot = (hashes[0] >> shift) as usize;
-            let at = N + 1 + slot / 2;
-            let word = &mut self.arenas.nodes[line + at / 8].0[at % 8];
-            // In memory the even slot comes first, whatever the order of bytes.
-            let mut pair = word.to_ne_bytes();
-            pair[slot % 2 * 4..][..4].copy_from_slice(&target.0.to_ne_bytes());
-            *word = u64::from_ne_bytes(pair);
+            self.arenas.set_slot::<N>(line, slot, target);
         }
         Target::node(line)
     }
