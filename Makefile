@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build demo test lint pcaps bench bench-classifier fuzz clean
+.PHONY: help build demo test truth lint pcaps bench bench-classifier fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 18
@@ -19,6 +19,10 @@ demo: build ## Two zones, real services, the gateway between them; ends non-zero
 test: build ## Every test: unit, property, replay, end-to-end in network namespaces
 	@scripts/install-deps test || echo "test: tests that need what is missing will be skipped, and counted"
 	@scripts/test
+
+truth: build ## The same packets through nftables; PACKETS=10000000 POLICIES=1000 SEED=, ARGS='--classes ...'
+	@scripts/install-deps test
+	@$(CARGO) run --locked --release -q -p bulkhead-tests --bin truth -- $(ARGS)
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build

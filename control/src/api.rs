@@ -122,7 +122,7 @@ pub struct PortStatus {
     pub rx: Traffic,
     /// Transmitted.
     pub tx: Traffic,
-    /// Received here, forwarded, and not yet transmitted by the kernel, frames.
+    /// Received here, and neither transmitted yet nor dropped, frames.
     pub held: u64,
     /// Received here and forwarded, frames.
     pub forwarded: u64,
@@ -133,6 +133,9 @@ pub struct PortStatus {
 }
 
 /// One queue of a port.
+///
+/// All packets between two hosts belong to one worker of the wire. What arrives on another worker's
+/// queue is handed over, and held, forwarded or dropped on the queue of the worker it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueStatus {
     /// Its number on the interface.
@@ -143,11 +146,14 @@ pub struct QueueStatus {
     pub rx: Traffic,
     /// Transmitted.
     pub tx: Traffic,
-    /// Received here, forwarded, and not yet transmitted by the kernel, frames.
+    /// Forwarded by its worker and not yet transmitted by the kernel, or received here and not yet
+    /// taken in by another worker, frames.
     pub held: u64,
-    /// Received here and forwarded, frames.
+    /// Received here and handed over to another worker, frames.
+    pub handed_out: u64,
+    /// Forwarded by its worker, frames.
     pub forwarded: u64,
-    /// Received here and dropped, frames.
+    /// Dropped by its worker, frames.
     pub drops: u64,
 }
 
@@ -171,7 +177,7 @@ pub struct WorkerStatus {
     pub bursts: u64,
     /// Times it went to sleep for want of traffic.
     pub sleeps: u64,
-    /// Flows it opened that are open.
+    /// Flows open in its table.
     pub flows: u64,
 }
 
@@ -186,8 +192,6 @@ pub struct FlowTotals {
     pub opened: u64,
     /// Closed since the gateway started.
     pub closed: u64,
-    /// Times a worker's full table could not take in a flow of another worker of its wire.
-    pub unheard: u64,
 }
 
 /// Whether received = transmitted + dropped + held on every wire.
@@ -213,6 +217,8 @@ pub struct Memory {
     pub flow_bytes: u64,
     /// Packet buffers shared with the kernel.
     pub umem_bytes: u64,
+    /// Packet buffers between the workers of one wire.
+    pub handover_bytes: u64,
 }
 
 /// Answer of `GET /v1/rules`: the rules in force, in order.

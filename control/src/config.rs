@@ -9,8 +9,8 @@ use crate::policy::ZoneMap;
 use crate::yaml::{self, Entries, Text, is_name, number};
 use classifier::ZoneId;
 use dataplane::{
-    BusyPoll, FlowConfig, Forward, GatewayConfig, MAX_QUEUES, OnExit, Poll, PortConfig, Rings,
-    XdpMode,
+    BusyPoll, FlowConfig, Forward, GatewayConfig, MAX_QUEUES, OnExit, ParseOptions, Poll,
+    PortConfig, Rings, XdpMode,
 };
 use file::{
     BusyPollFile, ConfigFile, FlowsFile, ForwardFile, PortFile, RingsFile, WireFile, WorkersFile,
@@ -126,6 +126,7 @@ impl Reader<'_> {
                 rings: self.rings(&file.rings.unwrap_or_default()),
                 flows: self.flows(&file.flows.unwrap_or_default()),
                 ethertypes: self.ethertypes(&file.ethertypes.unwrap_or_default()),
+                parse: ParseOptions::STRICT,
                 on_exit: self.choice(
                     file.on_exit.as_ref(),
                     &[("closed", OnExit::Closed), ("open", OnExit::Open)],

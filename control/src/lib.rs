@@ -5,6 +5,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod diagnostic;
+pub mod export;
 pub mod metrics;
 pub mod policy;
 mod protocol;

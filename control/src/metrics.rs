@@ -267,10 +267,19 @@ fn queue_families(ports: &[PortSnapshot]) -> Vec<Family> {
         family(
             Family::gauge(
                 "bulkhead_port_held_frames",
-                "Frames received here, forwarded, and not yet transmitted by the kernel.",
+                "Frames on their way to another worker, and frames forwarded by this queue's worker \
+                 that the kernel has not transmitted.",
                 labels,
             ),
             |q| q.held,
+        ),
+        family(
+            Family::counter(
+                "bulkhead_port_handed_out_packets_total",
+                "Frames received that another worker of the wire owns, handed over to it.",
+                labels,
+            ),
+            |q| q.handed_out,
         ),
     ]
 }
@@ -412,16 +421,11 @@ fn state_families(snapshot: &Snapshot) -> Vec<Family> {
             .with(&[], snapshot.flows_opened as f64),
         Family::counter("bulkhead_flows_closed_total", "Flows closed.", &[])
             .with(&[], snapshot.flows_closed as f64),
-        Family::counter(
-            "bulkhead_flows_unheard_total",
-            "Flows of another worker of the wire that found a worker's table full.",
-            &[],
-        )
-        .with(&[], snapshot.flows_unheard as f64),
         Family::gauge("bulkhead_memory_bytes", "Memory held by the data path.", &["kind"])
             .with(&["table"], snapshot.table_bytes as f64)
             .with(&["flows"], snapshot.flow_bytes as f64)
-            .with(&["umem"], snapshot.umem_bytes() as f64),
+            .with(&["umem"], snapshot.umem_bytes() as f64)
+            .with(&["handover"], snapshot.handover_bytes() as f64),
         Family::gauge("bulkhead_build_info", "The running program; always 1.", &["version"])
             .with(&[env!("CARGO_PKG_VERSION")], 1.0),
     ]

@@ -37,6 +37,8 @@ fn status_tells_the_gateway_as_a_whole() {
     assert_eq!((status.flows.open, status.flows.capacity), (5, 1000));
     assert_eq!((status.flows.opened, status.flows.closed), (9, 4));
     assert_eq!((status.memory.flow_bytes, status.memory.umem_bytes), (64_000, 2 << 24));
+    assert_eq!(status.memory.handover_bytes, 2 << 22);
+    assert_eq!(left.queues[0].handed_out, 40);
     assert!(status.memory.table_bytes > 0);
     assert!(status.conservation.balanced && status.conservation.quiet);
 }

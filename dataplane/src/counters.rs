@@ -31,8 +31,11 @@ pub struct SocketStatistics {
 
 /// One queue of one port at one moment.
 ///
+/// A frame that another worker of the wire owns is received on one queue and transmitted or dropped
+/// by the worker of another.
+///
 /// Conservation: the `rx` of a wire's one port is the `tx` of its other port, plus the first one's
-/// `drops` and `held`. Exact whenever the worker is between bursts.
+/// `drops` and `held`, all queues together. Exact whenever the wire's workers are between bursts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueSnapshot {
     /// The queue's number on its interface.
@@ -41,12 +44,15 @@ pub struct QueueSnapshot {
     pub rx: Count,
     /// Frames whose transmission the kernel completed.
     pub tx: Count,
-    /// Frames received here and handed to the kernel for transmission that it has not completed.
+    /// Frames that wait for the worker that owns them, received here, and frames that this queue's
+    /// worker handed to the kernel for transmission and that it has not completed.
     pub held: u64,
-    /// Frames received here and dropped, by [`DropReason`] discriminant.
+    /// Frames received here and handed over to the worker that owns them.
+    pub handed_out: u64,
+    /// Frames dropped by this queue's worker, by [`DropReason`] discriminant.
     pub drops: [u64; DropReason::COUNT],
-    /// Frames received here and judged to pass, by [`PassReason`] discriminant. Those that then
-    /// found the transmit ring full are among `drops` too.
+    /// Frames that this queue's worker judged to pass, by [`PassReason`] discriminant. Those that
+    /// then found the transmit ring full are among `drops` too.
     pub passed: [u64; PassReason::COUNT],
     /// The kernel's counters of the socket; `None` on a queue without a worker.
     pub socket: Option<SocketStatistics>,
@@ -129,10 +135,12 @@ pub struct WorkerSnapshot {
     pub bursts: u64,
     /// Times it went to sleep in poll.
     pub sleeps: u64,
-    /// Flows in its table that it opened itself.
+    /// Flows in its table.
     pub flows: u64,
     /// Bytes of umem.
     pub umem_bytes: u64,
+    /// Bytes of the buffers in which it hands frames over to other workers of its wire.
+    pub handover_bytes: u64,
     /// Whether it still runs; `false` is a bug or a lost interface, and status shows it.
     pub alive: bool,
 }
@@ -172,13 +180,10 @@ pub struct Snapshot {
     pub flows_opened: u64,
     /// Flows closed by timeout, recheck or request since the start.
     pub flows_closed: u64,
-    /// Times a worker's full table could not take in a flow that a sibling opened: its replies on
-    /// that worker's queue are then judged by the rules.
-    pub flows_unheard: u64,
 }
 
 impl Snapshot {
-    /// Flows open now, each counted once.
+    /// Flows open now.
     pub fn flows(&self) -> u64 {
         self.workers.iter().map(|w| w.flows).sum()
     }
@@ -186,5 +191,10 @@ impl Snapshot {
     /// Bytes of umem, all workers together.
     pub fn umem_bytes(&self) -> u64 {
         self.workers.iter().map(|w| w.umem_bytes).sum()
+    }
+
+    /// Bytes of hand-over buffers, all workers together.
+    pub fn handover_bytes(&self) -> u64 {
+        self.workers.iter().map(|w| w.handover_bytes).sum()
     }
 }

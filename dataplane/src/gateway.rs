@@ -2,6 +2,7 @@
 
 use crate::counters::Snapshot;
 use crate::flows::FlowConfig;
+use crate::parse::ParseOptions;
 use crate::table::Table;
 use crate::verdict::DropReason;
 use classifier::{PacketKey, ZoneId};
@@ -122,6 +123,8 @@ pub struct GatewayConfig {
     pub flows: FlowConfig,
     /// EtherTypes that pass unjudged, besides ARP.
     pub ethertypes: Vec<u16>,
+    /// How strictly frames are read.
+    pub parse: ParseOptions,
     /// What a clean stop leaves behind.
     pub on_exit: OnExit,
 }
@@ -159,7 +162,7 @@ pub struct DropRecord {
     pub age: Duration,
     /// Ingress port, index in configuration order.
     pub port: usize,
-    /// Queue it arrived on.
+    /// Queue of the worker that dropped it: the one it arrived on, or its owner's.
     pub queue: u32,
     /// Why.
     pub reason: DropReason,

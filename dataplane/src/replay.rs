@@ -2,12 +2,12 @@
 
 use crate::capture::{Capture, Record};
 use crate::flows::{FlowConfig, FlowTable};
-use crate::parse::{Content, FrameView, parse};
+use crate::parse::{Content, FrameView, ParseOptions, parse};
 use crate::ports::capture::CapturePorts;
 use crate::table::Table;
 use crate::tally::WorkerTally;
 use crate::verdict::{DropReason, PassReason};
-use crate::worker::{PortPlan, Siblings, Worker, WorkerParts};
+use crate::worker::{PortPlan, Worker, WorkerParts};
 use classifier::{
     AddressMatch, Builder, Classifier, Config, Family, Lookup, PacketKey, Rule, ZoneId,
 };
@@ -58,7 +58,8 @@ pub struct ReplayReport {
 }
 
 /// Replays `capture` through `table` `repeat` times, flows forgotten between passes, so that every
-/// pass comes to the same verdicts. `progress` is told now and then how many packets are done.
+/// pass comes to the same verdicts. Frames are read by `options`. `progress` is told now and then
+/// how many packets are done.
 ///
 /// # Errors
 /// [`TooManySides`] when the capture has more pairs of zones than ports can be numbered.
@@ -67,10 +68,11 @@ pub fn replay(
     sides: &SideMap,
     table: Table,
     flows: FlowConfig,
+    options: ParseOptions,
     repeat: u32,
     mut progress: impl FnMut(u64),
 ) -> Result<ReplayReport, TooManySides> {
-    let arrivals = Arrivals::of(capture, sides)?;
+    let arrivals = Arrivals::of(capture, sides, &options)?;
     let table = Arc::new(table);
     let tally = Arc::new(WorkerTally::new(arrivals.plan.len()));
     let ports = CapturePorts::new(capture, &arrivals.ports, arrivals.plan.len());
@@ -81,8 +83,9 @@ pub fn replay(
             plan: arrivals.plan,
             table: table.clone(),
             flows: FlowTable::new(flows),
-            siblings: Siblings::default(),
+            handover: None,
             ethertypes: Vec::new(),
+            parse: options,
             tally: tally.clone(),
         },
     );
@@ -143,12 +146,16 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    fn of(capture: &Capture, sides: &SideMap) -> Result<Self, TooManySides> {
+    fn of(
+        capture: &Capture,
+        sides: &SideMap,
+        options: &ParseOptions,
+    ) -> Result<Self, TooManySides> {
         let lookup = ZoneLookup::new(&sides.networks);
         let mut wires: HashMap<(ZoneId, ZoneId), u16> = HashMap::new();
         let mut arrivals = Arrivals { ports: Vec::new(), plan: Vec::new(), unmapped: 0 };
         for record in capture.records() {
-            let ends = ends(capture.view(record));
+            let ends = ends(capture.view(record), options);
             let (from, to) = sides.zones(record, ends, &lookup);
             if from == ZoneId::UNKNOWN && to == ZoneId::UNKNOWN && ends.is_some() {
                 arrivals.unmapped += 1;
@@ -189,13 +196,13 @@ struct Ends {
     dst: u128,
 }
 
-fn ends(frame: FrameView<'_>) -> Option<Ends> {
-    match parse(frame).ok()?.content {
+fn ends(frame: FrameView<'_>, options: &ParseOptions) -> Option<Ends> {
+    match parse(frame, options).ok()?.content {
         Content::Ip(packet) => {
             Some(Ends { family: packet.family, src: packet.src, dst: packet.dst })
         }
         // Neither ARP nor other EtherTypes are judged by zone.
-        Content::Arp | Content::Other(_) => None,
+        Content::Arp(_) | Content::Other(_) => None,
     }
 }
 

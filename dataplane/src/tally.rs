@@ -38,7 +38,7 @@ pub(crate) struct PortTally {
     pub rx_bytes: Counter,
     pub tx_packets: Counter,
     pub tx_bytes: Counter,
-    /// Received here, handed over for transmission, not completed.
+    /// Judged here, handed to the kernel for transmission, not completed.
     pub held: Counter,
     pub drops: [Counter; DropReason::COUNT],
     pub passed: [Counter; PassReason::COUNT],
@@ -73,7 +73,6 @@ pub(crate) struct CommonTally {
     pub flows: Counter,
     pub flows_opened: Counter,
     pub flows_closed: Counter,
-    pub flows_unheard: Counter,
     /// Whether the worker's thread runs.
     pub alive: AtomicBool,
 }
@@ -90,7 +89,6 @@ impl WorkerTally {
     pub fn received(&self, port: usize, packets: u64, bytes: u64) {
         self.ports[port].rx_packets.add(packets);
         self.ports[port].rx_bytes.add(bytes);
-        self.common.bursts.add(1);
     }
 
     #[inline]
@@ -105,7 +103,7 @@ impl WorkerTally {
 
     /// `packets` of `ingress` were handed to the kernel.
     #[inline]
-    pub fn handed_over(&self, ingress: usize, packets: u64) {
+    pub fn submitted(&self, ingress: usize, packets: u64) {
         self.ports[ingress].held.add(packets);
     }
 
@@ -117,20 +115,21 @@ impl WorkerTally {
         self.ports[ingress].held.subtract(done.packets);
     }
 
-    /// A sibling's flow found no room here.
+    /// A burst is done.
     #[inline]
-    pub fn flow_unheard(&self) {
-        self.common.flows_unheard.add(1);
+    pub fn commit_burst(&self, flows: &FlowTable) {
+        self.common.bursts.add(1);
+        self.commit_flows(flows);
     }
 
     #[inline]
     pub fn commit_flows(&self, flows: &FlowTable) {
-        self.common.flows.set(flows.home_flows());
+        self.common.flows.set(flows.open_flows());
         self.common.flows_opened.set(flows.opened());
         self.common.flows_closed.set(flows.closed());
     }
 
-    /// Frames handed over and not completed, all ports together.
+    /// Frames handed to the kernel and not completed, all ports together.
     pub fn held(&self) -> u64 {
         self.ports.iter().map(|port| port.held.get()).sum()
     }

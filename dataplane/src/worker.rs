@@ -1,14 +1,15 @@
-//! The packet's way: receive, parse, flows, rules, verdict, forward, count.
+//! The packet's way: receive, parse, hand over what a sibling owns, flows, rules, verdict, forward,
+//! count.
 
-use crate::flows::{Direction, FlowKey, FlowTable, FlowUpdate, Hop, packet_key};
-use crate::parse::{Content, IpPacket, Parsed, parse};
+use crate::flows::{Direction, FlowKey, FlowTable, Hop, packet_key};
+use crate::handover::Handover;
+use crate::parse::{Content, FrameView, IpPacket, ParseOptions, Parsed, parse};
 use crate::ports::{BURST, Ports};
 use crate::recent::{DroppedPacket, RecentDrops};
 use crate::table::Table;
 use crate::tally::WorkerTally;
 use crate::verdict::{Action, DropReason, Outcome, PassReason, Verdict};
 use classifier::{PacketKey, RuleIndex, ZoneId};
-use crossbeam::queue::ArrayQueue;
 use std::sync::Arc;
 
 /// How one of the worker's ports is joined to another.
@@ -18,38 +19,6 @@ pub struct PortPlan {
     pub egress: usize,
     /// Zone of the packets that arrive here.
     pub zone: ZoneId,
-}
-
-/// Flow updates on their way to a worker.
-pub(crate) type FlowInbox = ArrayQueue<FlowUpdate>;
-
-/// The workers that serve other queues of the same wire.
-#[derive(Debug, Default)]
-pub(crate) struct Siblings {
-    /// This worker's inbox; `None` when it is alone.
-    pub inbox: Option<Arc<FlowInbox>>,
-    /// The others' inboxes.
-    pub others: Vec<Arc<FlowInbox>>,
-}
-
-impl Siblings {
-    /// Tells every sibling of a flow just opened, or none: `false` when one of them has no room.
-    ///
-    /// Two workers that race for the last place of a third one's inbox can leave the flow with some
-    /// siblings only: a flow that the policy allows, which expires there unused.
-    fn tell_news(&self, news: FlowUpdate) -> bool {
-        !self.others.iter().any(|inbox| inbox.is_full())
-            && self.others.iter().all(|inbox| inbox.push(news).is_ok())
-    }
-
-    /// Tells those siblings that have room.
-    fn refresh(&self, update: FlowUpdate) {
-        for inbox in &self.others {
-            // A refresh that finds no room comes again a quarter of a timeout later, and a sibling
-            // that misses a FIN keeps the flow for the longer timeout.
-            let _ = inbox.push(update);
-        }
-    }
 }
 
 /// What a worker is made of, besides its ports.
@@ -62,10 +31,12 @@ pub(crate) struct WorkerParts {
     pub table: Arc<Table>,
     /// Its flows.
     pub flows: FlowTable,
-    /// Its siblings.
-    pub siblings: Siblings,
+    /// Its part in the hand-over between the workers of its wire; `None` when it is alone.
+    pub handover: Option<Handover>,
     /// EtherTypes that pass unjudged.
     pub ethertypes: Vec<u16>,
+    /// How strictly frames are read.
+    pub parse: ParseOptions,
     /// Where it counts.
     pub tally: Arc<WorkerTally>,
 }
@@ -75,11 +46,12 @@ pub(crate) struct Worker<P: Ports> {
     pub(crate) ports: P,
     pub(crate) flows: FlowTable,
     pub(crate) recent: RecentDrops,
-    pub(crate) siblings: Siblings,
+    pub(crate) handover: Option<Handover>,
     number: usize,
     plan: Vec<PortPlan>,
     table: Arc<Table>,
     ethertypes: Vec<u16>,
+    parse_options: ParseOptions,
     tally: Arc<WorkerTally>,
     burst: Burst<P::Frame>,
 }
@@ -87,6 +59,8 @@ pub(crate) struct Worker<P: Ports> {
 /// Room for one burst, kept so that no burst allocates.
 struct Burst<F> {
     received: Vec<F>,
+    /// Whether siblings had received it and handed it over.
+    taken_in: bool,
     parsed: Vec<Result<Parsed, DropReason>>,
     verdicts: Vec<Verdict>,
     /// Packets that no flow knows, and what the rules are asked about them.
@@ -116,14 +90,16 @@ impl<P: Ports> Worker<P> {
             ports,
             flows: parts.flows,
             recent: RecentDrops::default(),
-            siblings: parts.siblings,
+            handover: parts.handover,
             number: parts.number,
             plan: parts.plan,
             table: parts.table,
             ethertypes,
+            parse_options: parts.parse,
             tally: parts.tally,
             burst: Burst {
                 received: Vec::with_capacity(BURST),
+                taken_in: false,
                 parsed: Vec::with_capacity(BURST),
                 verdicts: Vec::with_capacity(BURST),
                 misses: Vec::with_capacity(BURST),
@@ -152,21 +128,53 @@ impl<P: Ports> Worker<P> {
     /// that the newer table let through is never judged by an older one.
     #[inline]
     pub(crate) fn receive(&mut self, port: usize) -> usize {
+        self.burst.taken_in = false;
         self.ports.rx_burst(port, &mut self.burst.received);
         self.burst.received.len()
+    }
+
+    /// Takes in one burst of what arrived by `port` at siblings and is this worker's, in the place
+    /// of [`receive`](Self::receive). Frames taken in, those included that no frame was free for.
+    #[inline]
+    pub(crate) fn take_in(&mut self, port: usize) -> usize {
+        if self.handover.is_some() { self.take_in_from_siblings(port) } else { 0 }
+    }
+
+    fn take_in_from_siblings(&mut self, port: usize) -> usize {
+        let hop = self.hop(port);
+        let generation = self.table.generation();
+        let Some(handover) = &mut self.handover else { return 0 };
+        self.burst.taken_in = true;
+        handover.take_in(port, |bytes| {
+            if let Some(frame) = self.ports.adopt(bytes) {
+                self.burst.received.push(frame);
+                return;
+            }
+            let length = bytes.len() as u32;
+            let key =
+                headers(&parse(FrameView { bytes, wire_len: length }, &self.parse_options), hop);
+            self.tally.dropped(port, DropReason::HandoverFull);
+            let now = self.ports.now();
+            self.recent.push(lost_on_the_way(now, port, key, generation, length));
+        })
     }
 
     /// Takes the burst received from `port` the rest of the way.
     #[inline]
     pub(crate) fn judge_burst(&mut self, port: usize) {
         let now = self.ports.now();
-        self.hear_siblings();
-        self.parse(port);
+        let bytes = self.parse();
+        if !self.burst.taken_in {
+            self.tally.received(port, self.burst.received.len() as u64, bytes);
+            if self.handover.is_some() {
+                self.hand_out(port, now);
+            }
+        }
         self.find_flows(port, now);
         self.judge_misses(now);
         self.forward(port, now);
         self.flows.sweep(now);
-        self.tally.commit_flows(&self.flows);
+        self.tally.commit_burst(&self.flows);
     }
 
     /// Counts the transmissions that were completed, so that their frames are no longer held.
@@ -180,28 +188,52 @@ impl<P: Ports> Worker<P> {
         }
     }
 
-    /// Takes in the flows that siblings opened. It happens before any lookup: the update of a flow
-    /// was sent before the packet left that caused the reply now in hand.
-    pub(crate) fn hear_siblings(&mut self) {
-        let Some(inbox) = &self.siblings.inbox else { return };
-        // No more than were there when this began, so that siblings cannot keep the worker here.
-        for _ in 0..inbox.capacity() {
-            let Some(update) = inbox.pop() else { return };
-            if self.flows.hear(&update).is_err() {
-                self.tally.flow_unheard();
-            }
-        }
-    }
-
-    fn parse(&mut self, port: usize) {
+    /// Reads the headers of the burst. Its bytes on the wire.
+    fn parse(&mut self) -> u64 {
         let mut bytes = 0;
         self.burst.parsed.clear();
         for frame in &self.burst.received {
             let view = self.ports.view(frame);
             bytes += u64::from(view.wire_len);
-            self.burst.parsed.push(parse(view));
+            self.burst.parsed.push(parse(view, &self.parse_options));
         }
-        self.tally.received(port, self.burst.received.len() as u64, bytes);
+        bytes
+    }
+
+    /// Hands the frames that siblings own over to them; the others stay, in order. A sibling that
+    /// does not keep up costs frames: a worker that waits for another starves its own queue.
+    fn hand_out(&mut self, port: usize, now: u64) {
+        let hop = self.hop(port);
+        let generation = self.table.generation();
+        let Some(handover) = &mut self.handover else { return };
+        let Burst { received, parsed, .. } = &mut self.burst;
+        let mut kept = 0;
+        for nth in 0..received.len() {
+            let view = self.ports.view(&received[nth]);
+            let owner = match &parsed[nth] {
+                Ok(Parsed { content: Content::Ip(packet), .. }) => {
+                    handover.owner(packet, view.bytes)
+                }
+                _ => None,
+            };
+            let Some(sibling) = owner else {
+                if kept < nth {
+                    received.swap(kept, nth);
+                    parsed.swap(kept, nth);
+                }
+                kept += 1;
+                continue;
+            };
+            if !handover.hand_out(sibling, port, view.bytes) {
+                self.tally.dropped(port, DropReason::HandoverFull);
+                let key = headers(&parsed[nth], hop);
+                self.recent.push(lost_on_the_way(now, port, key, generation, view.wire_len));
+            }
+        }
+        parsed.truncate(kept);
+        for frame in received.drain(kept..) {
+            self.ports.recycle(frame);
+        }
     }
 
     fn hop(&self, port: usize) -> Hop {
@@ -225,7 +257,7 @@ impl<P: Ports> Worker<P> {
             let mut rule = None;
             let outcome = match self.burst.parsed[nth] {
                 Err(reason) => Outcome::Drop(reason),
-                Ok(Parsed { content: Content::Arp, .. }) => Outcome::Forward(PassReason::Arp),
+                Ok(Parsed { content: Content::Arp(_), .. }) => Outcome::Forward(PassReason::Arp),
                 Ok(Parsed { content: Content::Other(ethertype), .. }) => {
                     match self.ethertypes.binary_search(&ethertype) {
                         Ok(_) => Outcome::Forward(PassReason::EtherType),
@@ -235,13 +267,16 @@ impl<P: Ports> Worker<P> {
                 Ok(Parsed { content: Content::Ip(packet), .. }) if packet.neighbour_discovery => {
                     Outcome::Forward(PassReason::NeighbourDiscovery)
                 }
-                Ok(Parsed { content: Content::Ip(packet), vlan }) => {
+                Ok(Parsed { content: Content::Ip(packet), .. }) if packet.is_partial() => {
+                    Outcome::Drop(DropReason::Fragment)
+                }
+                Ok(Parsed { content: Content::Ip(packet), vlan, .. }) => {
                     let flow = FlowKey::of(&packet, vlan, hop);
-                    rule = flow.and_then(|flow| self.rule_of_flow(flow, packet.tcp_flags, now));
+                    rule = flow.and_then(|flow| self.rule_of_flow(flow, packet.tcp_flags(), now));
                     if rule.is_some() {
                         Outcome::Forward(PassReason::Flow)
                     } else {
-                        self.miss(nth, flow, &packet, hop);
+                        self.miss(nth, flow, &packet, vlan, hop);
                         // What stands if no rule matches.
                         Outcome::Drop(DropReason::PolicyDefault)
                     }
@@ -256,11 +291,12 @@ impl<P: Ports> Worker<P> {
         nth: usize,
         flow: Option<(FlowKey, Direction)>,
         packet: &IpPacket,
+        vlan: u32,
         hop: Hop,
     ) {
         let flow = flow.filter(|_| FlowKey::may_open(packet));
-        self.burst.misses.push(Miss { nth, flow, tcp_flags: packet.tcp_flags });
-        self.burst.keys.push(packet_key(packet, hop));
+        self.burst.misses.push(Miss { nth, flow, tcp_flags: packet.tcp_flags() });
+        self.burst.keys.push(packet_key(packet, vlan, hop));
     }
 
     /// The rule by which a flow lets its packet pass, if there is a flow that still may.
@@ -274,11 +310,11 @@ impl<P: Ports> Worker<P> {
         let slot = self.flows.find(&key, now)?;
         if self.flows.reopens(slot, tcp_flags) {
             // The rules are asked. The closed flow stays until a new one takes its place: what they
-            // deny changes nothing, here or at the siblings.
+            // deny changes nothing.
             return None;
         }
         let rule = self.recheck(slot)?;
-        self.continue_flow(slot, direction, tcp_flags, now);
+        self.flows.touch(slot, direction, tcp_flags, now);
         Some(rule)
     }
 
@@ -287,35 +323,21 @@ impl<P: Ports> Worker<P> {
     #[inline]
     fn recheck(&mut self, slot: u32) -> Option<u32> {
         let flow = self.flows.flow(slot);
-        let (judged, generation) = (flow.generation, self.table.generation());
-        if judged == generation {
+        let generation = self.table.generation();
+        if flow.generation == generation {
             return Some(flow.rule);
         }
         let hop = self.hop(usize::from(flow.key.ingress(flow.opened)));
         let key = flow.key.opening(flow.opened, hop.from_zone, hop.to_zone);
-        let rule = match self.table.judge(&key) {
-            Some((rule, Action::Allow)) => Some(rule),
-            _ => None,
-        };
-        // A sibling may have judged it by a table that this worker is about to take. This packet
-        // passes or not by the table in hand, but the later judgement of the flow stands.
-        if judged < generation {
-            match rule {
-                Some(rule) => self.flows.rejudged(slot, rule, generation),
-                None => self.flows.remove(slot),
+        match self.table.judge(&key) {
+            Some((rule, Action::Allow)) => {
+                self.flows.rejudged(slot, rule, generation);
+                Some(rule)
             }
-        }
-        rule
-    }
-
-    /// Records a packet of the flow in `slot`, and tells the siblings when it is time.
-    #[inline]
-    fn continue_flow(&mut self, slot: u32, direction: Direction, tcp_flags: u8, now: u64) {
-        self.flows.touch(slot, direction, tcp_flags, now);
-        if !self.siblings.others.is_empty()
-            && let Some(update) = self.flows.announcement(slot, tcp_flags, now)
-        {
-            self.siblings.refresh(update);
+            _ => {
+                self.flows.remove(slot);
+                None
+            }
         }
     }
 
@@ -351,7 +373,7 @@ impl<P: Ports> Worker<P> {
         if let Some(slot) = self.flows.find(&key, now)
             && !self.flows.reopens(slot, tcp_flags)
         {
-            self.continue_flow(slot, direction, tcp_flags, now);
+            self.flows.touch(slot, direction, tcp_flags, now);
             return Outcome::Forward(PassReason::Flow);
         }
         let generation = self.table.generation();
@@ -359,11 +381,6 @@ impl<P: Ports> Worker<P> {
             return Outcome::Drop(DropReason::FlowTableFull);
         };
         self.flows.touch(slot, direction, tcp_flags, now);
-        if !self.siblings.tell_news(self.flows.news(slot)) {
-            // A reply on another queue would not find the flow: better no flow than half of one.
-            self.flows.remove(slot);
-            return Outcome::Drop(DropReason::FlowInboxFull);
-        }
         Outcome::Forward(PassReason::Rule)
     }
 
@@ -399,12 +416,7 @@ impl<P: Ports> Worker<P> {
         now: u64,
     ) {
         let verdict = self.burst.verdicts[nth];
-        let key = match self.burst.parsed[nth] {
-            Ok(Parsed { content: Content::Ip(packet), .. }) => {
-                Some(packet_key(&packet, self.hop(port)))
-            }
-            _ => None,
-        };
+        let key = headers(&self.burst.parsed[nth], self.hop(port));
         self.tally.dropped(port, reason);
         self.recent.push(DroppedPacket {
             at: now,
@@ -426,7 +438,7 @@ impl<P: Ports> Worker<P> {
         self.ports.tx_burst(egress, &mut self.burst.allowed);
         // Frames are taken in order, so those that stay were offered last.
         let taken = offered - self.burst.allowed.len();
-        self.tally.handed_over(port, taken as u64);
+        self.tally.submitted(port, taken as u64);
         let mut refused = std::mem::take(&mut self.burst.allowed);
         for (i, frame) in refused.drain(..).enumerate() {
             let nth = self.burst.allowed_nth[taken + i];
@@ -435,6 +447,28 @@ impl<P: Ports> Worker<P> {
         self.burst.allowed = refused;
         self.burst.allowed_nth.clear();
     }
+}
+
+/// The headers of a dropped packet, when they could be read.
+fn headers(parsed: &Result<Parsed, DropReason>, hop: Hop) -> Option<PacketKey> {
+    match parsed {
+        Ok(Parsed { content: Content::Ip(packet), vlan, .. }) => {
+            Some(packet_key(packet, *vlan, hop))
+        }
+        _ => None,
+    }
+}
+
+/// A packet for which there was no room on the way to the worker that owns it.
+fn lost_on_the_way(
+    at: u64,
+    port: usize,
+    key: Option<PacketKey>,
+    generation: u64,
+    length: u32,
+) -> DroppedPacket {
+    let reason = DropReason::HandoverFull;
+    DroppedPacket { at, port, reason, key, rule: None, generation, length }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ pub mod frames;
 pub mod gateway;
 mod lab;
 pub mod need;
+pub mod oracle;
 pub mod policies;
 pub mod process;
 pub mod services;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod export;
 mod format;
 pub mod output;
 pub mod replay;
@@ -58,6 +59,7 @@ enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     Apply(apply::ApplyArgs),
+    Export(export::ExportArgs),
     Status(show::StatusArgs),
     Rules(show::RulesArgs),
     Flows(show::FlowsArgs),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(&args),
         Command::Apply(args) => apply::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Status(args) => show::status(&args),
         Command::Rules(args) => show::rules(&args),
         Command::Flows(args) => show::flows(&args),

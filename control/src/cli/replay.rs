@@ -9,7 +9,7 @@ use crate::diagnostic::LoadError;
 use crate::policy::{self, Policy, ZoneMap};
 use clap::Args;
 use dataplane::capture::{Capture, Ending};
-use dataplane::{FlowConfig, ReplayReport};
+use dataplane::{FlowConfig, ParseOptions, ReplayReport};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -88,11 +88,11 @@ fn try_run(args: &ReplayArgs) -> Result<ExitCode, (Exit, String)> {
     let total = capture.records().len() as u64 * u64::from(args.repeat);
     let bar = progress_bar(total, "judging  {bar:40} {pos}/{len} packets  {per_sec}");
     let table_rules: Vec<_> = table.rules().to_vec();
-    let report =
-        dataplane::replay(&capture, &sides, table, FlowConfig::default(), args.repeat, |done| {
-            bar.set_position(done);
-        })
-        .map_err(failed)?;
+    let (flows, parse) = (FlowConfig::default(), ParseOptions::STRICT);
+    let report = dataplane::replay(&capture, &sides, table, flows, parse, args.repeat, |done| {
+        bar.set_position(done);
+    })
+    .map_err(failed)?;
     bar.finish_and_clear();
 
     write(&capture, &report, args)?;

@@ -135,10 +135,11 @@ fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "memory    table {}, flows {}, umem {}",
+        "memory    table {}, flows {}, umem {}, hand-over {}",
         bytes(memory.table_bytes),
         bytes(memory.flow_bytes),
-        bytes(memory.umem_bytes)
+        bytes(memory.umem_bytes),
+        bytes(memory.handover_bytes)
     )?;
     writeln!(out, "frames    {}", conservation(&status.conservation))?;
     for warning in &status.warnings {

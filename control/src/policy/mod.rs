@@ -17,7 +17,9 @@ mod zones;
 pub use audit::{Audit, HidingRule, Warning, WarningCode};
 pub use compile::{Compiler, Made, compile};
 pub use lowering::{Lowered, MAX_ENTRIES};
+pub(crate) use model::{Detail, End, Service};
 pub use model::{Policy, Rule, Zone};
+pub(crate) use values::family_of;
 pub use zones::{MAX_ZONES, ZoneMap};
 
 use crate::diagnostic::{Diagnostics, LoadError};

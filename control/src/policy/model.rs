@@ -8,14 +8,14 @@ use dataplane::Action;
 /// but the zones' numbers ([`ZoneMap`](super::ZoneMap)).
 #[derive(Clone, Debug)]
 pub struct Policy {
-    pub(super) file: String,
+    pub(crate) file: String,
     /// The text of the file, for messages that show a line of it.
-    pub(super) text: String,
-    pub(super) zones: Vec<Zone>,
+    pub(crate) text: String,
+    pub(crate) zones: Vec<Zone>,
     /// Hosts and networks: both name addresses.
-    pub(super) groups: Vec<Group>,
-    pub(super) services: Vec<Service>,
-    pub(super) rules: Vec<Rule>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) services: Vec<Service>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// A side that ports belong to.
@@ -30,28 +30,32 @@ pub struct Zone {
 
 /// Addresses under one name: a host's or a network's.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
+    /// Its name, shared with no zone and no other group.
+    pub(crate) name: String,
     /// Zone that a packet must also come from or go to.
-    pub(super) zone: Option<usize>,
-    pub(super) addresses: Vec<AddressMatch>,
+    pub(crate) zone: Option<usize>,
+    pub(crate) addresses: Vec<AddressMatch>,
 }
 
 /// Kinds of packets under one name.
 #[derive(Clone, Debug)]
-pub(super) struct Service {
-    pub(super) entries: Vec<ServiceEntry>,
+pub(crate) struct Service {
+    /// Its name.
+    pub(crate) name: String,
+    pub(crate) entries: Vec<ServiceEntry>,
 }
 
 /// One IP protocol, and what of it.
 #[derive(Clone, Debug)]
-pub(super) struct ServiceEntry {
-    pub(super) protocol: u8,
-    pub(super) detail: Detail,
+pub(crate) struct ServiceEntry {
+    pub(crate) protocol: u8,
+    pub(crate) detail: Detail,
 }
 
 /// What of a protocol a service means.
 #[derive(Clone, Debug)]
-pub(super) enum Detail {
+pub(crate) enum Detail {
     /// All of it.
     Everything,
     /// What goes to these ports.
@@ -62,7 +66,7 @@ pub(super) enum Detail {
 
 /// One end of a rule.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// Anything.
     Any,
     /// Whatever belongs to a zone, an index into [`Policy::zones`].
@@ -74,14 +78,14 @@ pub(super) enum End {
 /// One rule. The first that matches a packet decides.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    pub(super) id: String,
-    pub(super) from: Vec<End>,
-    pub(super) to: Vec<End>,
+    pub(crate) id: String,
+    pub(crate) from: Vec<End>,
+    pub(crate) to: Vec<End>,
     /// Indices into [`Policy::services`]; `None` is any service.
-    pub(super) services: Option<Vec<usize>>,
-    pub(super) action: Action,
-    pub(super) description: Option<String>,
-    pub(super) place: Place,
+    pub(crate) services: Option<Vec<usize>>,
+    pub(crate) action: Action,
+    pub(crate) description: Option<String>,
+    pub(crate) place: Place,
 }
 
 impl Policy {

@@ -36,11 +36,11 @@ pub(super) fn policy(name: &str, text: &str, file: PolicyFile) -> Result<Policy,
     let mut groups = Vec::new();
     for (key, host) in entries(file.hosts) {
         resolver.define(&key, What::Host, groups.len());
-        groups.push(resolver.group(host.zone, &host.addresses, values::address));
+        groups.push(resolver.group(key, host.zone, &host.addresses, values::address));
     }
     for (key, network) in entries(file.networks) {
         resolver.define(&key, What::Network, groups.len());
-        groups.push(resolver.group(network.zone, &network.networks, values::network));
+        groups.push(resolver.group(key, network.zone, &network.networks, values::network));
     }
     let services = resolver.services(file.services);
     let rules = resolver.rules(listed);
@@ -150,6 +150,7 @@ impl Resolver<'_> {
 
     fn group(
         &mut self,
+        key: Text,
         zone: Option<Text>,
         listed: &Spanned<Vec<Text>>,
         understand: fn(&str) -> Result<AddressMatch, String>,
@@ -159,7 +160,7 @@ impl Resolver<'_> {
         }
         let zone = zone.and_then(|zone| self.zone(&zone));
         let addresses = listed.value.iter().filter_map(|t| self.value(t, understand)).collect();
-        Group { zone, addresses }
+        Group { name: key.value, zone, addresses }
     }
 
     /// The index of the zone called `name`.
@@ -188,9 +189,9 @@ impl Resolver<'_> {
                 self.report.error(&listed, "the list is empty: the name would stand for nothing");
             }
             let entries = listed.value.0.iter().filter_map(|entry| self.service_entry(entry));
-            let service = Service { entries: entries.collect() };
-            self.services.insert(key.value, services.len());
-            services.push(service);
+            let entries = entries.collect();
+            self.services.insert(key.value.clone(), services.len());
+            services.push(Service { name: key.value, entries });
         }
         services
     }

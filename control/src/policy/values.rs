@@ -9,7 +9,7 @@ use classifier::{AddressMatch, Family, PortRange};
 use std::net::IpAddr;
 
 /// The family that a protocol exists in only, if it does: ICMP and ICMPv6 (RFC 792, RFC 4443).
-pub(super) fn family_of(protocol: u8) -> Option<Family> {
+pub(crate) fn family_of(protocol: u8) -> Option<Family> {
     match protocol {
         protocol::ICMP => Some(Family::V4),
         protocol::ICMPV6 => Some(Family::V6),

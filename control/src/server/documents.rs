@@ -40,13 +40,13 @@ impl App {
                 capacity: snapshot.flow_capacity,
                 opened: snapshot.flows_opened,
                 closed: snapshot.flows_closed,
-                unheard: snapshot.flows_unheard,
             },
             conservation,
             memory: api::Memory {
                 table_bytes: snapshot.table_bytes as u64,
                 flow_bytes: snapshot.flow_bytes,
                 umem_bytes: snapshot.umem_bytes(),
+                handover_bytes: snapshot.handover_bytes(),
             },
         }
     }
@@ -229,6 +229,7 @@ fn queue_status(queue: &QueueSnapshot) -> api::QueueStatus {
         rx: queue.rx.into(),
         tx: queue.tx.into(),
         held: queue.held,
+        handed_out: queue.handed_out,
         forwarded: queue.passed.iter().sum(),
         drops: queue.drops.iter().sum(),
     }
@@ -264,7 +265,16 @@ mod tests {
         let mut drops = [0; DropReason::COUNT];
         drops[DropReason::PolicyDeny as usize] = denied;
         let passed = [0; PassReason::COUNT];
-        QueueSnapshot { queue: 0, rx: count(rx), tx: count(tx), held, drops, passed, socket: None }
+        QueueSnapshot {
+            queue: 0,
+            rx: count(rx),
+            tx: count(tx),
+            held,
+            handed_out: 0,
+            drops,
+            passed,
+            socket: None,
+        }
     }
 
     fn snapshot(left: Vec<QueueSnapshot>, right: Vec<QueueSnapshot>) -> Snapshot {
@@ -288,7 +298,6 @@ mod tests {
             flow_bytes: 0,
             flows_opened: 0,
             flows_closed: 0,
-            flows_unheard: 0,
         }
     }
 

@@ -153,7 +153,6 @@ impl GatewayHandle for Fake {
             flow_bytes: 64_000,
             flows_opened: 9,
             flows_closed: 4,
-            flows_unheard: 2,
         }
     }
 
@@ -247,12 +246,14 @@ fn app_with(mut compiler: Compiler, policy: &str) -> (Arc<Fake>, Arc<App>) {
         sleeps: 3,
         flows: 2 + worker as u64,
         umem_bytes: 1 << 24,
+        handover_bytes: 1 << 22,
         alive: true,
     };
     // Left: 100 received, 90 passed, 6 denied, 3 by default, 1 held. Right: the same backwards,
     // 20 received and all passed.
     let mut left = queue(100, 20);
     left.held = 1;
+    left.handed_out = 40;
     left.drops[DropReason::PolicyDeny as usize] = 6;
     left.drops[DropReason::PolicyDefault as usize] = 3;
     left.passed[PassReason::Rule as usize] = 91;
@@ -314,6 +315,7 @@ pub fn queue(rx: u64, tx: u64) -> QueueSnapshot {
         rx: count(rx),
         tx: count(tx),
         held: 0,
+        handed_out: 0,
         drops: [0; DropReason::COUNT],
         passed: [0; PassReason::COUNT],
         socket: Some(SocketStatistics { rx_ring_full: 5, ..Default::default() }),

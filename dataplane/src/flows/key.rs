@@ -1,6 +1,6 @@
 //! What two packets of one flow have in common.
 
-use crate::parse::{IpPacket, protocol};
+use crate::parse::{IpPacket, outer_vlan, protocol};
 use classifier::{Family, PacketKey, ZoneId};
 
 /// Where a packet is on its way: the port it came in by, the one it would leave by, and their
@@ -56,7 +56,7 @@ impl FlowKey {
         let mut source = (packet.src, packet.src_port, hop.ingress);
         let mut target = (packet.dst, packet.dst_port, hop.egress);
         let direction = if is_icmp(packet.protocol) {
-            let echo = packet.echo?;
+            let echo = packet.echo()?;
             source.1 = if echo.request { echo.id } else { 0 };
             target.1 = if echo.request { 0 } else { echo.id };
             if echo.request { Direction::Forward } else { Direction::Reverse }
@@ -87,7 +87,7 @@ impl FlowKey {
     /// other direction is a request that no rule was asked about.
     #[inline]
     pub fn may_open(packet: &IpPacket) -> bool {
-        packet.echo.is_none_or(|echo| echo.request)
+        packet.echo().is_none_or(|echo| echo.request)
     }
 
     /// IP protocol.
@@ -125,6 +125,7 @@ impl FlowKey {
             dst_port,
             from_zone,
             to_zone,
+            vlan: outer_vlan(self.vlan),
             ..PacketKey::empty(self.family)
         }
     }
@@ -134,9 +135,9 @@ fn is_icmp(protocol: u8) -> bool {
     matches!(protocol, protocol::ICMP | protocol::ICMPV6)
 }
 
-/// What rules are asked about for one packet.
+/// What rules are asked about for one packet; `vlan` is [`Parsed::vlan`](crate::parse::Parsed::vlan).
 #[inline]
-pub(crate) fn packet_key(packet: &IpPacket, hop: Hop) -> PacketKey {
+pub(crate) fn packet_key(packet: &IpPacket, vlan: u32, hop: Hop) -> PacketKey {
     PacketKey {
         src: packet.src,
         dst: packet.dst,
@@ -145,6 +146,10 @@ pub(crate) fn packet_key(packet: &IpPacket, hop: Hop) -> PacketKey {
         dst_port: packet.dst_port,
         from_zone: hop.from_zone,
         to_zone: hop.to_zone,
+        vlan: outer_vlan(vlan),
+        tcp_flags: u16::from(packet.tcp_flags()),
+        dscp: packet.dscp,
+        fragment: packet.is_partial(),
         ..PacketKey::empty(packet.family)
     }
 }

@@ -1,14 +1,13 @@
 //! Flows: what lets the other direction of an accepted packet pass.
 //!
-//! Each worker has a table of its own. The workers of a wire tell each other of every flow they
-//! open ([`FlowUpdate`]), so that a reply finds its flow on whichever queue it arrives: the update
-//! is in the sibling's inbox before the packet that causes the reply is transmitted.
+//! Each worker has a table of its own, and every flow lies in one: a packet that arrives on the
+//! queue of another worker is handed over to the one that owns it ([`handover`](crate::handover)).
 
 mod key;
 mod table;
 
 pub(crate) use key::{Direction, FlowKey, Hop, packet_key};
-pub(crate) use table::{FlowTable, FlowUpdate};
+pub(crate) use table::FlowTable;
 
 use std::time::Duration;
 

@@ -19,10 +19,6 @@ pub struct Flow {
     pub generation: u64,
     /// Worker clock at its last packet, nanoseconds.
     pub last_seen: u64,
-    /// Worker clock when siblings were last told, nanoseconds.
-    announced: u64,
-    /// Opened by this worker, rather than heard of from a sibling: counted and listed once.
-    pub home: bool,
     closing: Closing,
     live: bool,
 }
@@ -52,14 +48,6 @@ impl Closing {
     }
 }
 
-/// What one worker tells its siblings of a flow it opened, refreshed or saw closing.
-#[derive(Clone, Copy, Debug)]
-pub struct FlowUpdate {
-    flow: Flow,
-    /// Just opened, perhaps over the remains of an older flow of the same key.
-    fresh: bool,
-}
-
 /// No room for another flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableFull;
@@ -72,7 +60,7 @@ const MAX_SWEEP: usize = 1024;
 /// hold their slot until then.
 const SWEEP_PERIOD: u64 = 10_000_000_000;
 
-/// The flows one worker knows.
+/// The flows one worker owns.
 ///
 /// Flows lie in an arena and are named by their slot; the hash table holds slots only.
 #[derive(Debug)]
@@ -85,8 +73,8 @@ pub struct FlowTable {
     timeouts: Timeouts,
     cursor: usize,
     swept_at: u64,
-    /// Flows opened here and still there.
-    home: u64,
+    /// Flows that are there.
+    open: u64,
     opened: u64,
     closed: u64,
 }
@@ -135,7 +123,7 @@ impl FlowTable {
             },
             cursor: 0,
             swept_at: 0,
-            home: 0,
+            open: 0,
             opened: 0,
             closed: 0,
         }
@@ -148,12 +136,12 @@ impl FlowTable {
             + self.index.allocation_size()
     }
 
-    /// Flows opened by this worker that are still there.
-    pub fn home_flows(&self) -> u64 {
-        self.home
+    /// Flows that are there.
+    pub fn open_flows(&self) -> u64 {
+        self.open
     }
 
-    /// Flows opened by this worker since the start.
+    /// Flows opened since the start.
     pub fn opened(&self) -> u64 {
         self.opened
     }
@@ -202,66 +190,21 @@ impl FlowTable {
         generation: u64,
         now: u64,
     ) -> Result<u32, TableFull> {
-        self.upsert(Flow {
-            key,
-            opened,
-            rule,
-            generation,
-            last_seen: now,
-            announced: now,
-            home: true,
-            closing: Closing::default(),
-            live: true,
-        })
-    }
-
-    /// Takes in what a sibling says of a flow. Siblings share one clock.
-    ///
-    /// # Errors
-    /// [`TableFull`] when it is new here and finds no room: the sibling's word is then lost for
-    /// this worker, and the reply will be judged by the rules.
-    pub fn hear(&mut self, update: &FlowUpdate) -> Result<(), TableFull> {
-        let told = Flow { home: false, ..update.flow };
-        if let Some(slot) = self.slot_of(&told.key) {
-            let flow = &self.arena[slot as usize];
-            // A sibling that opens a flow which is known here found it closed, idle for too long,
-            // or not allowed any more.
-            let over = flow.closing.closed()
-                || flow.generation < told.generation
-                || self.expired(slot, told.last_seen);
-            if update.fresh && over {
-                return self.upsert(told).map(|_| ());
-            }
-            let flow = &mut self.arena[slot as usize];
-            flow.closing.0 |= told.closing.0;
-            flow.last_seen = flow.last_seen.max(told.last_seen);
-            // The later table's judgement is the one that holds.
-            if told.generation >= flow.generation {
-                flow.generation = told.generation;
-                flow.rule = told.rule;
-                flow.opened = told.opened;
-            }
-            return Ok(());
-        }
-        self.upsert(told).map(|_| ())
-    }
-
-    fn upsert(&mut self, flow: Flow) -> Result<u32, TableFull> {
-        if let Some(slot) = self.slot_of(&flow.key) {
+        if let Some(slot) = self.slot_of(&key) {
             self.remove(slot);
         }
-        let slot = self.free_slot(flow.last_seen).ok_or(TableFull)?;
+        let slot = self.free_slot(now).ok_or(TableFull)?;
+        let closing = Closing::default();
+        let flow = Flow { key, opened, rule, generation, last_seen: now, closing, live: true };
         match self.arena.get_mut(slot as usize) {
             Some(place) => *place = flow,
             None => self.arena.push(flow),
         }
         let (hasher, arena) = (&self.hasher, &self.arena);
-        let hash = hasher.hash_one(flow.key);
+        let hash = hasher.hash_one(key);
         self.index.insert_unique(hash, slot, |&s| hasher.hash_one(arena[s as usize].key));
-        if flow.home {
-            self.home += 1;
-            self.opened += 1;
-        }
+        self.open += 1;
+        self.opened += 1;
         Ok(slot)
     }
 
@@ -299,25 +242,6 @@ impl FlowTable {
         flow.generation = generation;
     }
 
-    /// What to tell the siblings of the flow in `slot`, if it is time: they must hear of it often
-    /// enough not to let it expire while only this worker sees its packets.
-    #[inline]
-    pub fn announcement(&mut self, slot: u32, tcp_flags: u8, now: u64) -> Option<FlowUpdate> {
-        let timeout = self.timeouts.of(&self.arena[slot as usize]);
-        let flow = &mut self.arena[slot as usize];
-        let closing = tcp_flags & (tcp_flag::FIN | tcp_flag::RST) != 0;
-        if !closing && now.saturating_sub(flow.announced) < timeout / 4 {
-            return None;
-        }
-        flow.announced = now;
-        Some(FlowUpdate { flow: *flow, fresh: false })
-    }
-
-    /// What to tell the siblings of a flow just opened in `slot`.
-    pub fn news(&self, slot: u32) -> FlowUpdate {
-        FlowUpdate { flow: self.arena[slot as usize], fresh: true }
-    }
-
     /// Forgets the flow in `slot`.
     pub fn remove(&mut self, slot: u32) {
         let flow = &mut self.arena[slot as usize];
@@ -325,10 +249,8 @@ impl FlowTable {
             return;
         }
         flow.live = false;
-        if flow.home {
-            self.home -= 1;
-            self.closed += 1;
-        }
+        self.open -= 1;
+        self.closed += 1;
         let hash = self.hasher.hash_one(flow.key);
         if let Ok(entry) = self.index.find_entry(hash, |&s| s == slot) {
             entry.remove();
@@ -338,8 +260,8 @@ impl FlowTable {
 
     /// Forgets every flow.
     pub fn clear(&mut self) {
-        self.closed += self.home;
-        self.home = 0;
+        self.closed += self.open;
+        self.open = 0;
         self.arena.clear();
         self.free.clear();
         self.index.clear();
@@ -378,7 +300,7 @@ impl FlowTable {
         now.saturating_sub(flow.last_seen) > self.timeouts.of(flow)
     }
 
-    /// Live flows opened by this worker from slot `start` on, at most `room` of them, looking at no
+    /// Live flows from slot `start` on, at most `room` of them, looking at no
     /// more than `limit` slots. The slot to go on from, or `None` at the end.
     pub fn list(
         &self,
@@ -395,7 +317,7 @@ impl FlowTable {
                 return Some(slot);
             }
             let flow = &self.arena[slot];
-            if flow.live && flow.home && !self.expired(slot as u32, now) {
+            if flow.live && !self.expired(slot as u32, now) {
                 each(flow, self.timeouts.of(flow));
                 listed += 1;
             }

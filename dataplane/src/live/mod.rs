@@ -16,6 +16,7 @@ use crate::gateway::{
     DropRecord, FlowRecord, GatewayConfig, GatewayHandle, MAX_QUEUES, OnExit, PublishError,
     Published,
 };
+use crate::handover::Link;
 use crate::live::interface::Interface;
 use crate::live::publish::Publisher;
 use crate::live::runner::{Request, Requests, Runner};
@@ -67,6 +68,8 @@ struct WorkerHandle {
     ports: Vec<usize>,
     /// Duplicates of its sockets' descriptors, in the same order.
     sockets: Vec<OwnedFd>,
+    /// The ways to its siblings, for each of its ports.
+    ways_out: Vec<Vec<Arc<Link>>>,
     tally: Arc<WorkerTally>,
     requests: Arc<Requests>,
     waker: Arc<Waker>,
@@ -157,6 +160,12 @@ impl Gateway {
             sleeps: common.sleeps.get(),
             flows: common.flows.get(),
             umem_bytes: worker.umem_bytes,
+            handover_bytes: worker
+                .ways_out
+                .iter()
+                .flatten()
+                .map(|link| link.memory_usage() as u64)
+                .sum(),
             alive: common.alive.load(Acquire),
         }
     }
@@ -167,7 +176,9 @@ fn queue_snapshot(worker: &WorkerHandle, local: usize) -> QueueSnapshot {
     let mut snapshot = QueueSnapshot::empty(worker.queue);
     // Held before what fills it and what empties it: a reader between two bursts sees the exact
     // numbers, one during a burst sees at most that burst twice.
-    snapshot.held = tally.held.get();
+    let ways_out = &worker.ways_out[local];
+    snapshot.held = tally.held.get() + ways_out.iter().map(|link| link.waiting()).sum::<u64>();
+    snapshot.handed_out = ways_out.iter().map(|link| link.handed_out()).sum();
     snapshot.rx.packets = tally.rx_packets.get();
     snapshot.rx.bytes = tally.rx_bytes.get();
     snapshot.tx.packets = tally.tx_packets.get();
@@ -189,6 +200,7 @@ impl QueueSnapshot {
             rx: Default::default(),
             tx: Default::default(),
             held: 0,
+            handed_out: 0,
             drops: [0; DropReason::COUNT],
             passed: [0; PassReason::COUNT],
             socket: None,
@@ -246,7 +258,6 @@ impl GatewayHandle for Gateway {
             flow_bytes: self.workers.iter().map(|worker| worker.flow_bytes).sum(),
             flows_opened: sum(|tally| tally.common.flows_opened.get()),
             flows_closed: sum(|tally| tally.common.flows_closed.get()),
-            flows_unheard: sum(|tally| tally.common.flows_unheard.get()),
         }
     }
 

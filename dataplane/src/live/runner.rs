@@ -1,6 +1,7 @@
 //! The thread of one worker: its loop, its sleep, and what it answers to control.
 
 use crate::gateway::{DropRecord, FlowRecord, Poll};
+use crate::handover::Handover;
 use crate::live::publish::Subscription;
 use crate::live::wake::Waker;
 use crate::ports::Ports;
@@ -54,7 +55,7 @@ pub(crate) struct Runner {
     pub subscription: Subscription,
     pub requests: Arc<Requests>,
     pub waker: Arc<Waker>,
-    /// Those of its siblings, to be woken when their inbox fills.
+    /// Those of its siblings, to be woken when they are handed frames.
     pub sibling_wakers: Vec<Arc<Waker>>,
     pub tally: Arc<WorkerTally>,
     pub poll: Poll,
@@ -90,7 +91,8 @@ impl Runner {
         self
     }
 
-    /// One burst from each port. Frames received.
+    /// One burst from each port, and one of what siblings received by it. Frames judged or handed
+    /// over.
     fn round(&mut self) -> usize {
         let mut received = 0;
         for port in 0..self.gateway_ports.len() {
@@ -100,10 +102,21 @@ impl Runner {
                 self.worker.judge_burst(port);
                 self.wake_burdened_siblings();
             }
-            received += burst;
+            received += burst + self.take_in(port);
         }
         self.worker.collect_completed();
         received
+    }
+
+    /// One burst of what siblings received by `port` and handed over.
+    fn take_in(&mut self, port: usize) -> usize {
+        let burst = self.worker.take_in(port);
+        if burst > 0 {
+            // After it came, as for what this worker receives itself.
+            self.take_newer_table();
+            self.worker.judge_burst(port);
+        }
+        burst
     }
 
     fn take_newer_table(&mut self) {
@@ -114,19 +127,18 @@ impl Runner {
         }
     }
 
-    /// A sleeping sibling empties its inbox only when it wakes.
-    fn wake_burdened_siblings(&self) {
-        for (inbox, waker) in self.worker.siblings.others.iter().zip(&self.sibling_wakers) {
-            if inbox.len() > inbox.capacity() / 4 {
-                waker.wake();
-            }
+    /// A sleeping sibling finds what it was handed only when it wakes.
+    fn wake_burdened_siblings(&mut self) {
+        let Some(handover) = &mut self.worker.handover else { return };
+        let mut burdened = handover.take_burdened();
+        while burdened != 0 {
+            self.sibling_wakers[burdened.trailing_zeros() as usize].wake();
+            burdened &= burdened - 1;
         }
     }
 
-    /// What bursts do on their way, done when there are none: siblings' updates do not pile up, and
-    /// flows expire.
+    /// What bursts do on their way, done when there are none: flows expire.
     fn keep_house(&mut self) {
-        self.worker.hear_siblings();
         let now = self.worker.ports.now();
         self.worker.flows.sweep(now);
         self.tally.commit_flows(&self.worker.flows);
@@ -189,7 +201,8 @@ impl Runner {
         self.waker.about_to_sleep();
         // Whatever came since the last look is seen now, or wakes us.
         self.take_newer_table();
-        if self.requests.is_empty() && !self.stop.load(Acquire) {
+        let handed_frames = self.worker.handover.as_ref().is_some_and(Handover::is_waiting);
+        if self.requests.is_empty() && !handed_frames && !self.stop.load(Acquire) {
             self.tally.common.sleeps.add(1);
             let timeout = if self.tally.held() > 0 { SLEEP_HOLDING } else { SLEEP };
             self.poll_fds(timeout);
@@ -215,11 +228,16 @@ impl Runner {
         }
     }
 
-    /// Gives the kernel a moment to transmit what it holds.
+    /// Takes in what siblings handed over, and gives the kernel a moment to transmit what it holds.
     fn drain(&mut self) {
         let deadline = std::time::Instant::now() + DRAIN;
-        while self.tally.held() > 0 && std::time::Instant::now() < deadline {
+        loop {
+            let taken: usize = (0..self.gateway_ports.len()).map(|port| self.take_in(port)).sum();
             self.worker.collect_completed();
+            let done = taken == 0 && self.tally.held() == 0;
+            if done || std::time::Instant::now() >= deadline {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
     }

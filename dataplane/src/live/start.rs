@@ -3,6 +3,7 @@
 use super::{Gateway, Port, WorkerHandle};
 use crate::flows::FlowTable;
 use crate::gateway::{Forward, GatewayConfig, MAX_QUEUES, PortConfig};
+use crate::handover::{self, Handover};
 use crate::live::interface::Interface;
 use crate::live::publish::Publisher;
 use crate::live::runner::{Alive, Requests, Runner};
@@ -11,7 +12,7 @@ use crate::live::xdp::{AttachedProgram, PortProgram, XdpError};
 use crate::ports::af_xdp::{SocketError, XdpPorts, umem_bytes};
 use crate::table::Table;
 use crate::tally::WorkerTally;
-use crate::worker::{FlowInbox, PortPlan, Siblings, Worker, WorkerParts};
+use crate::worker::{PortPlan, Worker, WorkerParts};
 use crossbeam::queue::ArrayQueue;
 use std::fmt;
 use std::io;
@@ -19,9 +20,6 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering::Release};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-
-/// Flow updates that may wait for a worker.
-const INBOX: usize = 8192;
 
 /// Why the gateway did not start.
 #[derive(Debug)]
@@ -139,6 +137,7 @@ struct Prepared {
     wire: usize,
     queue: u32,
     ports: XdpPorts,
+    handover: Option<Handover>,
 }
 
 pub(super) fn start<E>(
@@ -202,13 +201,15 @@ fn load_programs<E>(interfaces: &[(Interface, u32)]) -> Result<Vec<PortProgram>,
 /// refused here, and that gateway's program stays untouched.
 fn open_sockets<E>(config: &GatewayConfig, wires: &[Wire]) -> Result<Vec<Prepared>, StartError<E>> {
     let mut prepared = Vec::new();
-    // Siblings tell each other of times.
+    // One clock for the drops and flows of all.
     let clock = Instant::now();
     for (wire, Wire { ports, queues, .. }) in wires.iter().enumerate() {
         let names = ports.map(|port| config.ports[port].interface.as_str());
-        for queue in 0..*queues {
-            let ports = XdpPorts::open(&names, queue, &config.rings, config.busy_poll, clock)?;
-            prepared.push(Prepared { wire, queue, ports });
+        let parts = handover::join(*queues as usize, names.len(), config.rings.frame_size as usize);
+        for (queue, handover) in (0..*queues).zip(parts) {
+            let (rings, adopts) = (&config.rings, handover.is_some());
+            let ports = XdpPorts::open(&names, queue, rings, config.busy_poll, adopts, clock)?;
+            prepared.push(Prepared { wire, queue, ports, handover });
         }
     }
     Ok(prepared)
@@ -288,16 +289,15 @@ fn spawn_workers(
 ) -> io::Result<(Publisher, Vec<WorkerHandle>)> {
     let count = prepared.len();
     let wakers = (0..count).map(|_| Waker::new().map(Arc::new)).collect::<io::Result<Vec<_>>>()?;
-    let inboxes: Vec<Arc<FlowInbox>> =
-        (0..count).map(|_| Arc::new(ArrayQueue::new(INBOX))).collect();
     let (publisher, subscriptions) = Publisher::new(table.clone(), wakers.clone());
     let wire_of: Vec<usize> = prepared.iter().map(|worker| worker.wire).collect();
     let cores = cores(&config.cores);
     let mut workers = Vec::new();
     for ((number, prepared), subscription) in prepared.into_iter().enumerate().zip(subscriptions) {
-        let Prepared { wire, queue, ports } = prepared;
-        let siblings: Vec<usize> =
-            (0..count).filter(|&other| other != number && wire_of[other] == wire).collect();
+        let Prepared { wire, queue, ports, handover } = prepared;
+        // In the order in which the hand-over numbers them.
+        let siblings = (0..count).filter(|&other| other != number && wire_of[other] == wire);
+        let sibling_wakers = siblings.map(|n| wakers[n].clone()).collect();
         let gateway_ports = wires[wire].ports;
         let zone = |port: usize| config.ports[port].zone;
         let tally = Arc::new(WorkerTally::new(gateway_ports.len()));
@@ -305,6 +305,9 @@ fn spawn_workers(
         let sockets = ports.duplicate_fds()?;
         let flows = FlowTable::new(config.flows);
         let flow_bytes = flows.memory_usage() as u64;
+        let ways_out = (0..gateway_ports.len())
+            .map(|port| handover.as_ref().map_or_else(Vec::new, |part| part.ways_out(port)))
+            .collect();
         let parts = WorkerParts {
             number,
             plan: vec![
@@ -313,11 +316,9 @@ fn spawn_workers(
             ],
             table: table.clone(),
             flows,
-            siblings: Siblings {
-                inbox: (!siblings.is_empty()).then(|| inboxes[number].clone()),
-                others: siblings.iter().map(|&n| inboxes[n].clone()).collect(),
-            },
+            handover,
             ethertypes: config.ethertypes.clone(),
+            parse: config.parse,
             tally: tally.clone(),
         };
         let runner = Runner {
@@ -328,7 +329,7 @@ fn spawn_workers(
             subscription,
             requests: requests.clone(),
             waker: wakers[number].clone(),
-            sibling_wakers: siblings.iter().map(|&n| wakers[n].clone()).collect(),
+            sibling_wakers,
             tally: tally.clone(),
             poll: config.poll,
             stop: stop.clone(),
@@ -343,6 +344,7 @@ fn spawn_workers(
             flow_bytes,
             ports: gateway_ports.to_vec(),
             sockets,
+            ways_out,
             tally,
             requests,
             waker: wakers[number].clone(),

@@ -7,7 +7,7 @@ use crate::counters::Count;
 use crate::gateway::{BusyPoll, Rings};
 use crate::parse::FrameView;
 use std::ffi::CString;
-use std::io;
+use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ pub(crate) struct XdpPorts {
     frame_shift: u32,
     /// Frames put into a fill ring at a time.
     fill_batch: usize,
+    /// Frames kept from the fill rings, for [`adopt`](Ports::adopt).
+    reserve: usize,
     /// Room for one burst of descriptors.
     scratch: Vec<FrameDesc>,
     /// When the clock stood at 0.
@@ -62,8 +64,10 @@ pub struct SocketError {
 const BUSY_RETRY: Duration = Duration::from_secs(2);
 
 impl XdpPorts {
-    /// Opens a socket on `queue` of each of `interfaces`, all over one new umem. Time is counted
-    /// from `clock`.
+    /// Opens a socket on `queue` of each of `interfaces`, all over one new umem. `adopts` says that
+    /// frames will be adopted too: a burst of each port is then kept from the fill rings, so that
+    /// what siblings hand over does not starve while the worker's own queue is flooded. Time is
+    /// counted from `clock`.
     ///
     /// # Errors
     /// [`SocketError`]: the kernel's refusal; `EBUSY` when somebody else holds the queue for longer
@@ -73,6 +77,7 @@ impl XdpPorts {
         queue: u32,
         rings: &Rings,
         busy_poll: Option<BusyPoll>,
+        adopts: bool,
         clock: Instant,
     ) -> Result<Self, SocketError> {
         let (umem, mut pool) = create_umem(rings)?;
@@ -98,6 +103,7 @@ impl XdpPorts {
             lengths: vec![0; rings.frames as usize],
             frame_shift: rings.frame_size.trailing_zeros(),
             fill_batch: BURST.min(rings.fill as usize),
+            reserve: if adopts { BURST * interfaces.len() } else { 0 },
             scratch: vec![FrameDesc::default(); BURST],
             clock,
         })
@@ -120,7 +126,8 @@ impl XdpPorts {
     fn refill(&mut self, port: usize) {
         let fill = &mut self.sockets[port].fill;
         let batch = self.fill_batch;
-        while self.pool.len() >= batch && fill.nb_free(batch as u32) >= batch as u32 {
+        while self.pool.len() >= batch + self.reserve && fill.nb_free(batch as u32) >= batch as u32
+        {
             let at = self.pool.len() - batch;
             // SAFETY: frames in the pool are of this umem and in no ring.
             let taken = unsafe { fill.produce(&self.pool[at..]) };
@@ -147,8 +154,23 @@ impl Ports for XdpPorts {
     }
 
     #[inline]
+    fn adopt(&mut self, bytes: &[u8]) -> Option<Frame> {
+        let mut desc = self.pool.pop()?;
+        // SAFETY: frames in the pool are of this umem, in no ring, and no token names them, so that
+        // nobody else reads or writes this one.
+        let mut data = unsafe { self.umem.data_mut(&mut desc) };
+        let mut cursor = data.cursor();
+        cursor.set_pos(0);
+        if cursor.write_all(bytes).is_err() {
+            self.pool.push(desc);
+            return None;
+        }
+        Some(Frame(desc))
+    }
+
+    #[inline]
     fn view<'a>(&'a self, frame: &'a Frame) -> FrameView<'a> {
-        // SAFETY: tokens are made by `rx_burst` alone, of frames of this umem, and end when the
+        // SAFETY: tokens are made by `rx_burst` and `adopt` alone, of frames of this umem, and end when the
         // frame goes back to the kernel; so nobody writes to it while the token is borrowed.
         let bytes = unsafe { self.umem.data(&frame.0) }.contents();
         FrameView { bytes, wire_len: bytes.len() as u32 }

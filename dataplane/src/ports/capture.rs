@@ -79,6 +79,11 @@ impl Ports for CapturePorts<'_> {
         }
     }
 
+    /// None: a frame is a record of the capture, and the one worker of a replay receives them all.
+    fn adopt(&mut self, _bytes: &[u8]) -> Option<u32> {
+        None
+    }
+
     #[inline]
     fn view<'b>(&'b self, frame: &'b u32) -> FrameView<'b> {
         self.capture.view(self.record(*frame))

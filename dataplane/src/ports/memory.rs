@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub struct MemoryPorts {
     ports: Vec<MemoryPort>,
+    /// Frames that can be adopted before none is free.
+    free: usize,
     clock: u64,
 }
 
@@ -22,10 +24,10 @@ struct MemoryPort {
 }
 
 impl MemoryPorts {
-    /// `count` ports whose transmit rings never fill.
+    /// `count` ports whose transmit rings never fill, and that never lack a frame.
     pub fn new(count: usize) -> Self {
         let port = || MemoryPort { room: usize::MAX, ..MemoryPort::default() };
-        MemoryPorts { ports: (0..count).map(|_| port()).collect(), clock: 0 }
+        MemoryPorts { ports: (0..count).map(|_| port()).collect(), free: usize::MAX, clock: 0 }
     }
 
     /// Queues `frame` for reception on `port`.
@@ -43,6 +45,11 @@ impl MemoryPorts {
         self.ports[port].room = room;
     }
 
+    /// Lets only `free` more frames be adopted.
+    pub fn limit_adopted(&mut self, free: usize) {
+        self.free = free;
+    }
+
     /// Sets the clock, nanoseconds.
     pub fn set_clock(&mut self, now: u64) {
         self.clock = now;
@@ -55,6 +62,11 @@ impl Ports for MemoryPorts {
     fn rx_burst(&mut self, port: usize, frames: &mut Vec<Vec<u8>>) {
         let rx = &mut self.ports[port].rx;
         frames.extend(rx.drain(..rx.len().min(BURST)));
+    }
+
+    fn adopt(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.free = self.free.checked_sub(1)?;
+        Some(bytes.to_vec())
     }
 
     fn view<'a>(&'a self, frame: &'a Vec<u8>) -> FrameView<'a> {

@@ -16,7 +16,8 @@ pub const BURST: usize = 64;
 
 /// The ports one worker serves, and the frames that travel between them.
 ///
-/// A frame is an ownership token: it is made by `rx_burst`, and ends in `tx_burst` or `recycle`.
+/// A frame is an ownership token: it is made by `rx_burst` or `adopt`, and ends in `tx_burst` or
+/// `recycle`.
 /// Ports are numbered from 0.
 pub trait Ports {
     /// The token of one frame.
@@ -24,6 +25,10 @@ pub trait Ports {
 
     /// Receives up to [`BURST`] frames of `port` behind those in `frames`.
     fn rx_burst(&mut self, port: usize, frames: &mut Vec<Self::Frame>);
+
+    /// A frame of these ports with the bytes of one that other ports received; `None` when no frame
+    /// is free.
+    fn adopt(&mut self, bytes: &[u8]) -> Option<Self::Frame>;
 
     /// The frame's bytes.
     fn view<'a>(&'a self, frame: &'a Self::Frame) -> FrameView<'a>;

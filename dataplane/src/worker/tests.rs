@@ -1,13 +1,13 @@
 //! Workers over ports in memory: what passes, what is dropped and why, and that every frame is
 //! counted once.
 
+mod handover;
 mod model;
-mod siblings;
 
 use super::*;
 use crate::flows::FlowConfig;
 use crate::ports::memory::MemoryPorts;
-use crate::testing::{ethernet, frame, icmp, table, tcp, udp};
+use crate::testing::{arp, ethernet, frame, icmp, table, tcp, udp};
 use crate::verdict::DropReason as D;
 use classifier::{AddressMatch, PortRange, Rule};
 
@@ -52,10 +52,15 @@ struct Lab {
 
 impl Lab {
     fn new(rules: &[NamedRule]) -> Self {
-        Lab::with(0, Arc::new(table(1, rules, 1)), FlowConfig::default(), Siblings::default())
+        Lab::with(0, Arc::new(table(1, rules, 1)), FlowConfig::default(), None)
     }
 
-    fn with(number: usize, table: Arc<Table>, flows: FlowConfig, siblings: Siblings) -> Self {
+    fn with(
+        number: usize,
+        table: Arc<Table>,
+        flows: FlowConfig,
+        handover: Option<Handover>,
+    ) -> Self {
         let tally = Arc::new(WorkerTally::new(2));
         let parts = WorkerParts {
             number,
@@ -65,8 +70,9 @@ impl Lab {
             ],
             table: table.clone(),
             flows: FlowTable::new(flows),
-            siblings,
+            handover,
             ethertypes: vec![0x9999, 0x88cc],
+            parse: ParseOptions::STRICT,
             tally: tally.clone(),
         };
         Lab { worker: Worker::new(MemoryPorts::new(2), parts), tally, table }
@@ -147,7 +153,7 @@ fn an_allowed_packet_opens_a_flow_and_its_reply_passes() {
     assert_eq!(lab.send(RIGHT, tcp_to_client(SYN | ACK)), BY_FLOW);
     assert_eq!(lab.send(LEFT, tcp_to_server(ACK)), BY_FLOW);
     assert_eq!(lab.table.hits(), [3]);
-    assert_eq!(lab.worker.flows.home_flows(), 1);
+    assert_eq!(lab.worker.flows.open_flows(), 1);
     assert_eq!(lab.tally.common.flows.get(), 1);
     lab.assert_conserved();
 }
@@ -184,7 +190,7 @@ fn an_unsolicited_echo_reply_is_judged_by_the_rules_and_opens_nothing() {
     let mut lab = Lab::new(&[("out", any, Action::Allow)]);
     let echo = |src, dst, kind| frame(src, dst, 1, &icmp(kind, 0, 7));
     assert_eq!(lab.send(LEFT, echo(CLIENT, SERVER, 0)), BY_RULE);
-    assert_eq!(lab.worker.flows.home_flows(), 0);
+    assert_eq!(lab.worker.flows.open_flows(), 0);
     assert_eq!(lab.send(RIGHT, echo(SERVER, CLIENT, 8)), DEFAULT, "nobody allows servers to ask");
     assert_eq!(lab.send(LEFT, echo(CLIENT, SERVER, 8)), BY_RULE);
     assert_eq!(lab.send(RIGHT, echo(SERVER, CLIENT, 0)), BY_FLOW);
@@ -197,7 +203,7 @@ fn an_icmp_error_is_judged_one_by_one() {
     for _ in 0..2 {
         assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(3, 1, 0))), BY_RULE);
     }
-    assert_eq!(lab.worker.flows.home_flows(), 0);
+    assert_eq!(lab.worker.flows.open_flows(), 0);
 }
 
 #[test]
@@ -212,7 +218,7 @@ fn a_new_table_stops_both_directions_of_a_flow_it_denies() {
         };
         assert_eq!(lab.send(first, packet(first)), denied(first));
         assert_eq!(lab.send(1 - first, packet(1 - first)), denied(1 - first));
-        assert_eq!((lab.worker.flows.home_flows(), lab.worker.flows.closed()), (0, 1));
+        assert_eq!((lab.worker.flows.open_flows(), lab.worker.flows.closed()), (0, 1));
     }
 }
 
@@ -241,7 +247,7 @@ fn a_syn_over_a_closed_connection_is_judged_anew() {
     assert_eq!(lab.send(LEFT, tcp_to_server(FIN | ACK)), BY_FLOW);
     assert_eq!(lab.send(RIGHT, tcp_to_client(ACK)), BY_FLOW, "the last acknowledgement");
     assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
-    assert_eq!((lab.worker.flows.opened(), lab.worker.flows.home_flows()), (2, 1));
+    assert_eq!((lab.worker.flows.opened(), lab.worker.flows.open_flows()), (2, 1));
 }
 
 #[test]
@@ -259,10 +265,10 @@ fn an_idle_flow_is_forgotten_after_its_timeout() {
 fn arp_passes_between_the_zones() {
     let mut lab = Lab::new(&[]);
     for port in [LEFT, RIGHT] {
-        let arp = ethernet(&[], 0x0806, &[0; 46]);
-        assert_eq!(lab.send(port, arp), Outcome::Forward(PassReason::Arp));
+        let request = ethernet(&[], 0x0806, &arp(1, [10, 0, 0, 1], [10, 0, 0, 2]));
+        assert_eq!(lab.send(port, request), Outcome::Forward(PassReason::Arp));
     }
-    assert_eq!(lab.worker.flows.home_flows(), 0);
+    assert_eq!(lab.worker.flows.open_flows(), 0);
 }
 
 #[test]
@@ -308,8 +314,8 @@ fn what_the_transmit_ring_has_no_room_for_is_dropped_counted_and_remembered() {
     let mut lab = Lab::new(&web_only());
     assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
     lab.worker.ports.limit_tx(RIGHT, 3);
-    for port in 0..10 {
-        let packet = if port == 4 { 81 } else { 80 };
+    for port in 1..=10 {
+        let packet = if port == 5 { 81 } else { 80 };
         lab.worker.ports.deliver(LEFT, frame(CLIENT, SERVER, 6, &tcp(port, packet, SYN)));
     }
     lab.judge(LEFT);
@@ -321,13 +327,13 @@ fn what_the_transmit_ring_has_no_room_for_is_dropped_counted_and_remembered() {
     lab.assert_conserved();
     let remembered = lab.worker.recent.iter().filter(|drop| drop.reason == D::TxRingFull);
     let ports: Vec<_> = remembered.map(|d| (d.key.map(|key| key.src_port), d.rule)).collect();
-    assert_eq!(ports, [9, 8, 7, 6, 5, 3].map(|port| (Some(port), Some(0))));
+    assert_eq!(ports, [10, 9, 8, 7, 6, 4].map(|port| (Some(port), Some(0))));
 }
 
 #[test]
 fn a_full_flow_table_drops_what_would_open_a_flow() {
     let config = FlowConfig { capacity: 2, ..FlowConfig::default() };
-    let mut lab = Lab::with(0, Arc::new(table(1, &web_only(), 1)), config, Siblings::default());
+    let mut lab = Lab::with(0, Arc::new(table(1, &web_only(), 1)), config, None);
     let syn = |port| frame(CLIENT, SERVER, 6, &tcp(port, 80, SYN));
     assert_eq!(lab.send(LEFT, syn(1)), BY_RULE);
     assert_eq!(lab.send(LEFT, syn(2)), BY_RULE);

@@ -19,11 +19,6 @@ enum Step {
         number: u16,
         tcp: bool,
     },
-    /// A sibling's news of a flow.
-    Hear {
-        number: u16,
-        tcp: bool,
-    },
     Sweep,
     Clear,
     Wait(u64),
@@ -35,7 +30,6 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         10 => (0u16..10, any::<bool>(), any::<bool>(), flags)
             .prop_map(|(number, tcp, reverse, flags)| Step::Packet { number, tcp, reverse, flags }),
         2 => (0u16..10, any::<bool>()).prop_map(|(number, tcp)| Step::Remove { number, tcp }),
-        3 => (0u16..10, any::<bool>()).prop_map(|(number, tcp)| Step::Hear { number, tcp }),
         2 => Just(Step::Sweep),
         1 => Just(Step::Clear),
         4 => prop_oneof![Just(1), 1u64..20, Just(120), Just(121), Just(240), Just(7440)]
@@ -51,7 +45,6 @@ struct Known {
     fin_there: bool,
     fin_back: bool,
     reset: bool,
-    home: bool,
 }
 
 impl Known {
@@ -110,23 +103,6 @@ proptest! {
                     let known = model.remove(&(number, tcp));
                     prop_assert_eq!(found.is_some(), known.is_some_and(|k| k.alive(tcp, now)));
                 }
-                Step::Hear { number, tcp } => {
-                    let (key, direction) = flow(number, tcp);
-                    let mut sibling = FlowTable::new(config(1));
-                    let slot = open(&mut sibling, (key, direction), now);
-                    let heard = table.hear(&sibling.news(slot));
-                    let alive = model.iter().filter(|((_, t), k)| k.alive(*t, now)).count();
-                    if heard.is_err() {
-                        prop_assert_eq!(alive, CAPACITY);
-                        continue;
-                    }
-                    // An open connection goes on; over the remains of one a new one begins.
-                    let known = model.entry((number, tcp)).or_default();
-                    if known.closed() || !known.alive(tcp, now) {
-                        *known = Known::default();
-                    }
-                    known.last_seen = now;
-                }
                 Step::Packet { number, tcp, reverse, flags } => {
                     let (key, direction) = flow(number, tcp);
                     let flags = if tcp { flags } else { 0 };
@@ -148,8 +124,7 @@ proptest! {
                         None => match table.open(key, direction, 1, 1, now) {
                             Ok(slot) => {
                                 opened += 1;
-                                let known = Known { home: true, ..Known::default() };
-                                model.insert((number, tcp), known);
+                                model.insert((number, tcp), Known::default());
                                 slot
                             }
                             Err(TableFull) => {
@@ -167,17 +142,15 @@ proptest! {
                     known.fin_back |= flags & FIN != 0 && reverse;
                 }
             }
-            let alive = |home_only: bool| {
-                model.iter().filter(|((_, t), k)| k.alive(*t, now) && (k.home || !home_only)).count()
-            };
-            prop_assert!(alive(false) <= CAPACITY);
+            let alive = model.iter().filter(|((_, t), k)| k.alive(*t, now)).count();
+            prop_assert!(alive <= CAPACITY);
             // Expired flows hold their slots, and count, until they are swept.
-            prop_assert!(table.home_flows() >= alive(true) as u64);
+            prop_assert!(table.open_flows() >= alive as u64);
             prop_assert_eq!(table.opened(), opened);
-            prop_assert_eq!(table.opened(), table.closed() + table.home_flows());
+            prop_assert_eq!(table.opened(), table.closed() + table.open_flows());
             let mut listed = 0;
             table.list(0, usize::MAX, usize::MAX, now, |_, _| listed += 1);
-            prop_assert_eq!(listed, alive(true));
+            prop_assert_eq!(listed, alive);
         }
         for number in 0..10 {
             for tcp in [false, true] {

@@ -1,0 +1,3 @@
+//! A policy in the languages of other firewalls.
+
+pub mod nft;

@@ -1,0 +1,120 @@
+//! What two packets of one flow have in common.
+
+use super::hash::HashKey;
+use super::sources::Source;
+use crate::flows::Direction;
+use classifier::Family;
+
+/// One end of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct End {
+    /// Address, in the low bits.
+    pub address: u128,
+    /// Port, or what the protocol has in its place.
+    pub port: u16,
+    /// The worker's port behind which it lives: a packet from the wrong side is another flow.
+    pub side: u8,
+}
+
+/// Identity of a flow, the same for both of its directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    pub(super) first: u128,
+    pub(super) second: u128,
+    /// Ports of the first and second end, VLANs and protocol, from the lowest bits: 16, 16, 12
+    /// (inner or only), 12 (outer), 8.
+    pub(super) tuple: u64,
+    pub(super) sides: [u8; 2],
+    pub(super) family: Family,
+}
+
+impl FlowKey {
+    /// The key of a packet on its way between two ends, and the packet's direction: the end with the
+    /// lower address, port and side comes first.
+    ///
+    /// `vlan` as in [`Parsed::vlan`](crate::parse::Parsed::vlan).
+    #[inline]
+    pub fn between(
+        source: End,
+        target: End,
+        protocol: u8,
+        vlan: u32,
+        family: Family,
+    ) -> (FlowKey, Direction) {
+        if source <= target {
+            (FlowKey::ordered(source, target, protocol, vlan, family), Direction::Forward)
+        } else {
+            (FlowKey::ordered(target, source, protocol, vlan, family), Direction::Reverse)
+        }
+    }
+
+    /// The key of a flow whose protocol says which end comes first, as ICMP echo does.
+    #[inline]
+    pub fn ordered(first: End, second: End, protocol: u8, vlan: u32, family: Family) -> FlowKey {
+        let vlans = u64::from(vlan & 0xfff | (vlan >> 16 & 0xfff) << 12);
+        FlowKey {
+            first: first.address,
+            second: second.address,
+            tuple: u64::from(first.port)
+                | u64::from(second.port) << 16
+                | vlans << 32
+                | u64::from(protocol) << 56,
+            sides: [first.side, second.side],
+            family,
+        }
+    }
+
+    /// Its hash.
+    #[inline]
+    pub fn hash(&self, key: HashKey) -> u64 {
+        let sides = u64::from(u16::from_le_bytes(self.sides));
+        // The numbers of bytes differ, and so do the hashes of both families.
+        match self.family {
+            Family::V4 => key.hash(&[self.addresses_v4(), self.tuple], sides | 18 << 56),
+            Family::V6 => {
+                let [a, b] = [self.first, self.second];
+                let words = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64, self.tuple];
+                key.hash(&words, sides | 42 << 56)
+            }
+        }
+    }
+
+    /// Both IPv4 addresses, the first in the low half.
+    #[inline]
+    pub(super) fn addresses_v4(&self) -> u64 {
+        u64::from(self.first as u32) | u64::from(self.second as u32) << 32
+    }
+
+    /// First and second end.
+    pub fn ends(&self) -> [End; 2] {
+        [
+            End { address: self.first, port: self.tuple as u16, side: self.sides[0] },
+            End { address: self.second, port: (self.tuple >> 16) as u16, side: self.sides[1] },
+        ]
+    }
+
+    /// IP protocol.
+    pub fn protocol(&self) -> u8 {
+        (self.tuple >> 56) as u8
+    }
+
+    /// As in [`Parsed::vlan`](crate::parse::Parsed::vlan).
+    pub fn vlan(&self) -> u32 {
+        (self.tuple >> 32) as u32 & 0xfff | ((self.tuple >> 44) as u32 & 0xfff) << 16
+    }
+
+    /// Address family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Who opened it, if its first packet went in direction `opened`.
+    #[inline]
+    pub(super) fn source(&self, opened: Direction) -> Source {
+        let address = match opened {
+            Direction::Forward => self.first,
+            Direction::Reverse => self.second,
+        };
+        Source::of(address, self.family)
+    }
+}

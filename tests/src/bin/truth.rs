@@ -1,0 +1,136 @@
+//! Compares Bulkhead with hardened nftables, packet by packet. Ends with exit code 1 when they
+//! differ and no row of the docs explains it.
+//!
+//! Usage: `truth [--classes udp,icmp,...] [--table]`; the environment's `PACKETS`, `POLICIES` and
+//! `SEED` scale and repeat it. `--table` prints the explained differences as the docs have them.
+
+use lab::need::{Need, missing};
+use lab::oracle::explained::ROWS;
+use lab::oracle::{Class, Options, Report, run};
+use lab::{Error, Result};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What is compared when nothing is said.
+const PACKETS: u64 = 10_000_000;
+const POLICIES: u64 = 1_000;
+/// Classes in which the two agree.
+const CLASSES: [Class; 4] = [Class::Udp, Class::Icmp, Class::TcpHandshake, Class::Protocols];
+/// Time between two lines of progress.
+const STEP: Duration = Duration::from_secs(5);
+
+/// Set by SIGINT and SIGTERM: the comparison then ends with its next policy, and cleans up.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn interrupt(_signal: libc::c_int) {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words[..] {
+        [] => compare(CLASSES.to_vec()),
+        ["--classes", names] => {
+            names.split(',').map(str::parse).collect::<Result<_>>().and_then(compare)
+        }
+        ["--table"] => {
+            table();
+            Ok(true)
+        }
+        _ => {
+            eprintln!("truth [--classes NAME,...] [--table]; PACKETS, POLICIES, SEED\n\nClasses:");
+            for class in Class::ALL {
+                eprintln!("  {:14} {}", class.as_str(), class.describe());
+            }
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("truth: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The number that the environment gives for `name`.
+fn number(name: &str, default: u64) -> Result<u64> {
+    match std::env::var(name) {
+        Ok(text) => {
+            u64::from_str(&text).map_err(|_| Error::new(format!("{name}={text} is not a number")))
+        }
+        Err(_) => Ok(default),
+    }
+}
+
+/// Whether all differences are explained.
+fn compare(classes: Vec<Class>) -> Result<bool> {
+    if let Some(why) = missing(&[Need::Gateway, Need::Program("nft")]) {
+        return Err(Error::new(why));
+    }
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let handler = interrupt as extern "C" fn(libc::c_int);
+        // SAFETY: the handler stores into an atomic and does nothing else, which a signal handler
+        // may do.
+        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let options = Options {
+        packets: number("PACKETS", PACKETS)?,
+        policies: number("POLICIES", POLICIES)?,
+        classes,
+        seed: number("SEED", now.as_micros() as u64)?,
+    };
+    let names: Vec<_> = options.classes.iter().map(|class| class.as_str()).collect();
+    println!(
+        "truth: {} packets under {} policies; {}; SEED={}",
+        options.packets,
+        options.policies,
+        names.join(", "),
+        options.seed
+    );
+    let mut last = Instant::now();
+    let report = run(&options, |report| {
+        if last.elapsed() >= STEP {
+            last = Instant::now();
+            progress(report, &options);
+        }
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    print!("{report}");
+    if report.policies < options.policies {
+        return Err(Error::new("interrupted"));
+    }
+    Ok(report.unexplained.is_empty())
+}
+
+fn progress(report: &Report, options: &Options) {
+    let (packets, (explained, unexplained)) = (report.packets(), report.differences());
+    println!(
+        "  {packets} packets, {} of {} policies, {:.0} packets a second; {explained} differences \
+         explained, {unexplained} not",
+        report.policies,
+        options.policies,
+        packets as f64 / report.seconds.max(0.001)
+    );
+    // Whoever waits for it may read it through a pipe; a pipe that has gone is no reason to stop.
+    let _ = std::io::stdout().flush();
+}
+
+/// The explained differences in Markdown.
+fn table() {
+    println!("| difference | stricter | why | source |\n|---|---|---|---|");
+    for row in ROWS {
+        println!("| {} | {} | {} | {} |", row.id, row.stricter(), row.sentence, row.source);
+    }
+}
