@@ -29,7 +29,7 @@
 //! What a forwarded packet causes, such as a reply, arrives after that packet was judged by the very
 //! worker that will judge the reply.
 
-use crate::parse::{IpPacket, protocol};
+use crate::parse::{IpPacket, L4};
 use crate::ports::BURST;
 use crate::tally::Counter;
 use classifier::Family;
@@ -61,10 +61,11 @@ impl Steering {
     }
 }
 
-/// The addresses of the packet that an ICMP error quotes, if `packet` is one and quotes so much.
+/// The addresses of the packet that an ICMP error quotes, if `packet` is one and quotes so much. Type 0
+/// is reserved (RFC 4443, 2.1).
 #[inline]
 fn quoted_hosts(packet: &IpPacket, frame: &[u8]) -> Option<(u128, u128)> {
-    if !is_icmp_error(packet) {
+    if !matches!(packet.l4, L4::Icmp(icmp) if icmp.is_error && icmp.kind != 0) {
         return None;
     }
     let start = usize::from(packet.l4_offset);
@@ -86,17 +87,6 @@ fn quoted_hosts(packet: &IpPacket, frame: &[u8]) -> Option<(u128, u128)> {
             Some((address(8)?, address(24)?))
         }
         _ => None,
-    }
-}
-
-/// Errors are types 3, 4, 5, 11 and 12 of ICMP (RFC 1122, 3.2.2), and types up to 127 of ICMPv6
-/// (RFC 4443, 2.1; 0 is reserved).
-#[inline]
-fn is_icmp_error(packet: &IpPacket) -> bool {
-    match (packet.protocol, packet.family) {
-        (protocol::ICMP, Family::V4) => matches!(packet.src_port, 3 | 4 | 5 | 11 | 12),
-        (protocol::ICMPV6, Family::V6) => matches!(packet.src_port, 1..=127),
-        _ => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What can be said of a fragment before its datagram is looked at.
 
 use super::Fragment;
-use super::sum::ones_complement_sum;
+use crate::parse::checksum::{fold, sum};
 use crate::parse::protocol;
 use crate::verdict::DropReason;
 use classifier::Family;
@@ -79,7 +79,7 @@ impl Arrival {
             payload_offset: fragment.payload_offset,
             frame_len: frame.len() as u32,
             ecn: 1 << ecn(frame, family, fragment).ok_or(DropReason::CaptureCut)?,
-            sum: ones_complement_sum(&payload[summed..]),
+            sum: u16::from_be(fold(sum(&payload[summed..]))),
             first,
         })
     }

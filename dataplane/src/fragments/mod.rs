@@ -43,7 +43,6 @@ mod datagram;
 mod list;
 mod pieces;
 mod source;
-mod sum;
 mod table;
 
 pub use table::FragmentTable;

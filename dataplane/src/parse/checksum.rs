@@ -12,7 +12,7 @@ use classifier::Family;
 /// late the carries are added (2 (A)): halves of 64-bit words are summed apart, four words at a time,
 /// which compiles to vector instructions.
 #[inline]
-pub(super) fn sum(bytes: &[u8]) -> u64 {
+pub(crate) fn sum(bytes: &[u8]) -> u64 {
     const LANES: usize = 4;
     let mut lanes = [0u64; LANES];
     let (blocks, rest) = bytes.as_chunks::<{ 8 * LANES }>();
@@ -40,7 +40,7 @@ pub(super) fn sum(bytes: &[u8]) -> u64 {
 
 /// A [`sum`] brought down to 16 bits, carries added. Zero only if every word was.
 #[inline]
-pub(super) fn fold(sum: u64) -> u16 {
+pub(crate) fn fold(sum: u64) -> u16 {
     // Each line halves what can be above 16 bits; the last may leave one more carry.
     let sum = (sum >> 32) + (sum & 0xffff_ffff);
     let sum = (sum >> 16) + (sum & 0xffff);

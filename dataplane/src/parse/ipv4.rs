@@ -1,5 +1,6 @@
 //! The IPv4 header (RFC 791) and its options.
 
+use super::option_list::next_option;
 use super::span::{Span, be16, be32};
 use super::{
     Checksums, Fragment, IpPacket, Ipv4Options, L4, ParseOptions, addresses, checksum, transport,
@@ -94,27 +95,12 @@ pub(super) fn parse(
 /// Padding alone is refused as well: nothing but an option needs it.
 #[cold]
 fn check_options(mut rest: &[u8], allowed: Ipv4Options) -> Result<bool, DropReason> {
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
     const MALFORMED: DropReason = DropReason::Ipv4OptionMalformed;
     let mut seen = Ipv4Options::NONE;
     let mut refused = false;
     let mut routed_on = false;
-    while let [kind, tail @ ..] = rest {
-        match *kind {
-            // What fills the header up behind the end is zero.
-            END if tail.iter().any(|byte| *byte != 0) => return Err(MALFORMED),
-            END => break,
-            NO_OPERATION => {
-                rest = tail;
-                continue;
-            }
-            _ => {}
-        }
-        let len = usize::from(*tail.first().ok_or(MALFORMED)?);
-        let (option, tail) = rest.split_at_checked(len).ok_or(MALFORMED)?;
-        rest = tail;
-        let [_, _, data @ ..] = option else { return Err(MALFORMED) };
+    while let Some(option) = next_option(&mut rest, MALFORMED)? {
+        let [kind, _, data @ ..] = option else { return Err(MALFORMED) };
         let (found, exclusive) = match *kind {
             7 => (Ipv4Options::RECORD_ROUTE, Ipv4Options::RECORD_ROUTE),
             68 => (Ipv4Options::TIMESTAMP, Ipv4Options::TIMESTAMP),
@@ -138,7 +124,7 @@ fn check_options(mut rest: &[u8], allowed: Ipv4Options) -> Result<bool, DropReas
             Ipv4Options::ROUTER_ALERT => data.len() == 2,
             _ => {
                 let pointer = route_pointer(option).ok_or(MALFORMED)?;
-                routed_on |= exclusive == SOURCE_ROUTES && pointer <= len;
+                routed_on |= exclusive == SOURCE_ROUTES && pointer <= option.len();
                 true
             }
         };

@@ -8,11 +8,12 @@
 
 mod addresses;
 mod arp;
-mod checksum;
+pub(crate) mod checksum;
 mod ethernet;
 mod extensions;
 mod ipv4;
 mod ipv6;
+mod option_list;
 mod options;
 mod sctp;
 mod span;

@@ -1,6 +1,7 @@
 //! The TCP header (RFC 9293, 3.1) and its options.
 
 use super::TcpSegment;
+use super::option_list::next_option;
 use super::span::{Span, be16, be32};
 use super::tcp_flag::{ACK, FIN, RST, SYN, URG};
 use super::transport::ports;
@@ -82,34 +83,21 @@ const fn is_possible(flags: u8) -> bool {
 /// MUST-69).
 fn check_options(mut rest: &[u8]) -> Result<Option<u8>, DropReason> {
     const MALFORMED: DropReason = DropReason::TcpOptions;
-    const END: u8 = 0;
-    const NO_OPERATION: u8 = 1;
     let mut seen = 0u16;
     let mut window_scale = None;
-    while let [kind, tail @ ..] = rest {
-        match *kind {
-            END if tail.iter().any(|byte| *byte != 0) => return Err(MALFORMED),
-            END => break,
-            NO_OPERATION => {
-                rest = tail;
-                continue;
-            }
-            _ => {}
-        }
-        let len = usize::from(*tail.first().ok_or(MALFORMED)?);
-        let (option, tail) = rest.split_at_checked(len).ok_or(MALFORMED)?;
-        rest = tail;
+    while let Some(option) = next_option(&mut rest, MALFORMED)? {
+        let [kind, _, data @ ..] = option else { return Err(MALFORMED) };
         let sound = match *kind {
             // Maximum segment size.
-            2 => len == 4,
+            2 => data.len() == 2,
             // Window scale.
-            3 => len == 3,
+            3 => data.len() == 1,
             // Selective acknowledgement permitted; the blocks (RFC 2018).
-            4 => len == 2,
-            5 => len > 2 && (len - 2).is_multiple_of(8),
+            4 => data.is_empty(),
+            5 => !data.is_empty() && data.len().is_multiple_of(8),
             // Timestamps (RFC 7323).
-            8 => len == 10,
-            _ => len >= 2,
+            8 => data.len() == 8,
+            _ => true,
         };
         let bit = if *kind < 16 { 1 << *kind } else { 0 };
         if !sound || seen & bit != 0 {

@@ -32,13 +32,9 @@
 mod window;
 
 pub(crate) use crate::parse::TcpSegment;
+use crate::parse::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::verdict::DropReason;
 use window::{Side, Span, after, between, seen};
-
-const FIN: u8 = 0x01;
-const SYN: u8 = 0x02;
-const RST: u8 = 0x04;
-const ACK: u8 = 0x10;
 
 impl TcpSegment {
     fn span(&self) -> Span {
