@@ -9,8 +9,8 @@ use crate::policy::ZoneMap;
 use crate::yaml::{self, Entries, Text, is_name, number};
 use classifier::ZoneId;
 use dataplane::{
-    BusyPoll, FlowConfig, Forward, GatewayConfig, MAX_QUEUES, OnExit, ParseOptions, Poll,
-    PortConfig, Rings, XdpMode,
+    BusyPoll, FlowConfig, Forward, FragmentConfig, GatewayConfig, MAX_QUEUES, OnExit, ParseOptions,
+    Poll, PortConfig, Rings, XdpMode,
 };
 use file::{
     BusyPollFile, ConfigFile, FlowsFile, ForwardFile, PortFile, RingsFile, WireFile, WorkersFile,
@@ -125,6 +125,7 @@ impl Reader<'_> {
                 ),
                 rings: self.rings(&file.rings.unwrap_or_default()),
                 flows: self.flows(&file.flows.unwrap_or_default()),
+                fragments: FragmentConfig::default(),
                 ethertypes: self.ethertypes(&file.ethertypes.unwrap_or_default()),
                 parse: ParseOptions::STRICT,
                 on_exit: self.choice(
@@ -335,14 +336,13 @@ impl Reader<'_> {
             let seconds = text.as_ref().and_then(|text| self.number(text, 1..=MAX_TIMEOUT));
             seconds.map_or(default, Duration::from_secs)
         };
-        FlowConfig {
-            capacity,
-            tcp: timeout(&timeouts.tcp, default.tcp),
-            tcp_closing: timeout(&timeouts.tcp_closing, default.tcp_closing),
-            udp: timeout(&timeouts.udp, default.udp),
-            icmp: timeout(&timeouts.icmp, default.icmp),
-            other: timeout(&timeouts.other, default.other),
-        }
+        let mut given = default.timeouts;
+        given.tcp_established = timeout(&timeouts.tcp, given.tcp_established);
+        given.tcp_closing = timeout(&timeouts.tcp_closing, given.tcp_closing);
+        given.udp_two_sided = timeout(&timeouts.udp, given.udp_two_sided);
+        given.icmp_echo = timeout(&timeouts.icmp, given.icmp_echo);
+        given.other_two_sided = timeout(&timeouts.other, given.other_two_sided);
+        FlowConfig { capacity, timeouts: given, ..default }
     }
 
     fn ethertypes(&mut self, listed: &[Text]) -> Vec<u16> {

@@ -51,6 +51,9 @@ pub struct QueueSnapshot {
     pub handed_out: u64,
     /// Frames dropped by this queue's worker, by [`DropReason`] discriminant.
     pub drops: [u64; DropReason::COUNT],
+    /// Frames that this queue's worker found to lie about addresses, where its zone's guard only
+    /// counts them, by [`DropReason`] discriminant. What became of them is counted elsewhere.
+    pub suspects: [u64; DropReason::COUNT],
     /// Frames that this queue's worker judged to pass, by [`PassReason`] discriminant. Those that
     /// then found the transmit ring full are among `drops` too.
     pub passed: [u64; PassReason::COUNT],

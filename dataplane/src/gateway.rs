@@ -2,6 +2,7 @@
 
 use crate::counters::Snapshot;
 use crate::flows::FlowConfig;
+use crate::fragments::FragmentConfig;
 use crate::parse::ParseOptions;
 use crate::table::Table;
 use crate::verdict::DropReason;
@@ -121,6 +122,8 @@ pub struct GatewayConfig {
     pub rings: Rings,
     /// Flow table size and timeouts.
     pub flows: FlowConfig,
+    /// How many fragments are held, and for how long.
+    pub fragments: FragmentConfig,
     /// EtherTypes that pass unjudged, besides ARP.
     pub ethertypes: Vec<u16>,
     /// How strictly frames are read.

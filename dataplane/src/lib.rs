@@ -38,11 +38,16 @@ mod verdict;
 mod worker;
 
 pub use counters::*;
-pub use flows::FlowConfig;
+pub use flows::{FlowConfig, Rate};
+pub use fragments::FragmentConfig;
 pub use gateway::*;
 #[cfg(feature = "af-xdp")]
 pub use live::{Gateway, SocketError, StartError, XdpError};
 pub use parse::{Checksums, FrameView, Ipv4Options, ParseOptions};
 pub use replay::{ReplayReport, SideMap, TooManySides, replay};
-pub use table::{Table, TableRule};
+pub use state::datagram::Refresh;
+pub use state::icmp::ErrorRules;
+pub use state::tcp::RstPolicy;
+pub use state::timeouts::Timeouts;
+pub use table::{Established, FragmentMode, Table, TableRule, ZoneSettings};
 pub use verdict::{Action, DropReason, Outcome, PassReason, Verdict};

@@ -1,7 +1,8 @@
 //! The compiled policy as the workers see it: immutable, shared, one generation.
 
+use crate::guard::{Guard, GuardConfig};
 use crate::verdict::Action;
-use classifier::{Classifier, Lookup, PacketKey, RuleIndex};
+use classifier::{Classifier, Lookup, PacketKey, RuleIndex, ZoneId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -12,6 +13,37 @@ pub struct TableRule {
     pub id: Box<str>,
     /// What it does.
     pub action: Action,
+    /// What becomes of the flows it allowed when a later table is published.
+    pub established: Established,
+}
+
+/// What becomes of a flow at its next packet after a newer table was published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Established {
+    /// It is judged anew, and ends if no rule allows it any more.
+    #[default]
+    Recheck,
+    /// It may finish. The newest table's word stands for it if that allows it.
+    Keep,
+}
+
+/// What becomes of the fragments that arrive from a zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FragmentMode {
+    /// They are held until their datagram is whole, and judged as one.
+    #[default]
+    Reassemble,
+    /// They are dropped.
+    Drop,
+}
+
+/// What a policy says of zones besides its rules. Zones that are not listed have the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ZoneSettings {
+    /// What is believed of the addresses in packets.
+    pub guard: GuardConfig,
+    /// What becomes of fragments, by zone number.
+    pub fragments: Vec<FragmentMode>,
 }
 
 /// One generation of compiled policy. Built by the control side, published whole, dropped off the
@@ -25,6 +57,8 @@ pub struct Table {
     rules: Box<[TableRule]>,
     /// Per worker, then per rule. Each worker writes only its own slab.
     hits: Box<[Box<[AtomicU64]>]>,
+    guard: Guard,
+    fragments: Box<[FragmentMode]>,
 }
 
 impl Table {
@@ -50,7 +84,15 @@ impl Table {
             entries: entries.into(),
             hits: (0..workers).map(|_| slab()).collect(),
             rules: rules.into(),
+            guard: Guard::new(&GuardConfig::default()),
+            fragments: Box::default(),
         }
+    }
+
+    /// The same with settings of zones other than the defaults.
+    pub fn with_zones(self, zones: &ZoneSettings) -> Self {
+        let (guard, fragments) = (Guard::new(&zones.guard), zones.fragments.as_slice().into());
+        Table { guard, fragments, ..self }
     }
 
     /// Which publication this is; counts up from 1.
@@ -76,9 +118,22 @@ impl Table {
     /// Bytes held.
     pub fn memory_usage(&self) -> usize {
         self.classifier.memory_usage()
+            + self.guard.memory_usage()
             + size_of_val(&*self.entries)
             + self.rules.iter().map(|r| size_of::<TableRule>() + r.id.len()).sum::<usize>()
             + self.hits.iter().map(|slab| size_of_val(&**slab)).sum::<usize>()
+    }
+
+    /// What is believed of the addresses in packets.
+    #[allow(dead_code, reason = "the worker asks it next")]
+    pub(crate) fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// What becomes of the fragments that arrive from `zone`.
+    #[allow(dead_code, reason = "the worker asks it next")]
+    pub(crate) fn fragments(&self, zone: ZoneId) -> FragmentMode {
+        self.fragments.get(usize::from(zone.0)).copied().unwrap_or_default()
     }
 
     /// The most cache lines that judging a packet can touch in the classifier.

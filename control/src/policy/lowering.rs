@@ -8,7 +8,7 @@ use super::values::family_of;
 use super::zones::ZoneMap;
 use crate::diagnostic::{Diagnostics, Report};
 use classifier::{AddressMatch, Family, PortRange, ZoneId};
-use dataplane::TableRule;
+use dataplane::{Established, TableRule};
 
 /// Most classifier rules that a policy may become.
 pub const MAX_ENTRIES: usize = 1_000_000;
@@ -61,7 +61,11 @@ impl Policy {
                 }
             }
             entries.resize(rules.len(), index as u32);
-            table_rules.push(TableRule { id: rule.id.as_str().into(), action: rule.action });
+            table_rules.push(TableRule {
+                id: rule.id.as_str().into(),
+                action: rule.action,
+                established: Established::default(),
+            });
         }
         Ok(Lowered { rules, entries, table_rules })
     }

@@ -272,6 +272,7 @@ mod tests {
             held,
             handed_out: 0,
             drops,
+            suspects: [0; DropReason::COUNT],
             passed,
             socket: None,
         }

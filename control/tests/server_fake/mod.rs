@@ -317,6 +317,7 @@ pub fn queue(rx: u64, tx: u64) -> QueueSnapshot {
         held: 0,
         handed_out: 0,
         drops: [0; DropReason::COUNT],
+        suspects: [0; DropReason::COUNT],
         passed: [0; PassReason::COUNT],
         socket: Some(SocketStatistics { rx_ring_full: 5, ..Default::default() }),
     }

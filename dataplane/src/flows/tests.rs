@@ -18,14 +18,7 @@ const A: &str = "10.0.0.1";
 const B: &str = "10.0.0.2";
 
 fn config(capacity: u32) -> FlowConfig {
-    FlowConfig {
-        capacity,
-        tcp: Duration::from_secs(7440),
-        tcp_closing: Duration::from_secs(240),
-        udp: Duration::from_secs(120),
-        icmp: Duration::from_secs(60),
-        other: Duration::from_secs(600),
-    }
+    FlowConfig { capacity, ..FlowConfig::default() }
 }
 
 fn hop(ingress: u16) -> Hop {

@@ -189,6 +189,9 @@ fn queue_snapshot(worker: &WorkerHandle, local: usize) -> QueueSnapshot {
     for (to, from) in snapshot.passed.iter_mut().zip(&tally.passed) {
         *to = from.get();
     }
+    for (to, from) in snapshot.suspects.iter_mut().zip(&tally.suspects) {
+        *to = from.get();
+    }
     snapshot.socket = socket_statistics(&worker.sockets[local]);
     snapshot
 }
@@ -202,6 +205,7 @@ impl QueueSnapshot {
             held: 0,
             handed_out: 0,
             drops: [0; DropReason::COUNT],
+            suspects: [0; DropReason::COUNT],
             passed: [0; PassReason::COUNT],
             socket: None,
         }

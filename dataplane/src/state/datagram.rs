@@ -4,7 +4,7 @@ use crate::verdict::DropReason;
 
 /// Who keeps a flow alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Refresh {
+pub enum Refresh {
     /// Packets of the opener only (RFC 4787, REQ-6 requires it to be enough, and warns that an
     /// outsider who may refresh keeps the way in open for as long as it likes). The responder's
     /// first packet counts once, as it makes the flow two-sided.

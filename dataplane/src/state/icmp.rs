@@ -62,7 +62,7 @@ pub(crate) enum Place {
 
 /// Which errors pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ErrorRules {
+pub struct ErrorRules {
     /// Smallest path MTU taken from an ICMP error, in octets. RFC 791 would allow 68; 552 is what
     /// Linux goes down to (`net.ipv4.route.min_pmtu`), as smaller ones only serve attacks.
     pub min_mtu_v4: u16,

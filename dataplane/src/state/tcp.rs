@@ -46,7 +46,7 @@ impl TcpSegment {
 
 /// What happens to a RST whose number is in the window but not the next expected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum RstPolicy {
+pub enum RstPolicy {
     /// Forwarded without effect on the flow; the end answers with a challenge ACK (RFC 5961, 3.2).
     #[default]
     Window,

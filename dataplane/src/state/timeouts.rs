@@ -10,7 +10,7 @@ macro_rules! timeouts {
         /// Idle timeouts, by protocol and class. The names of the fields are those of the
         /// configuration.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) struct Timeouts { $(#[doc = $text] pub(crate) $field: Duration,)+ }
+        pub struct Timeouts { $(#[doc = $text] pub $field: Duration,)+ }
 
         impl Default for Timeouts {
             fn default() -> Self {
@@ -20,11 +20,11 @@ macro_rules! timeouts {
 
         impl Timeouts {
             /// Name and meaning of every timeout.
-            pub(crate) const NAMES: &'static [(&'static str, &'static str)] =
+            pub const NAMES: &'static [(&'static str, &'static str)] =
                 &[$((stringify!($field), $text),)+];
 
             /// The timeout called `name`.
-            pub(crate) fn by_name(&mut self, name: &str) -> Option<&mut Duration> {
+            pub fn by_name(&mut self, name: &str) -> Option<&mut Duration> {
                 match name { $(stringify!($field) => Some(&mut self.$field),)+ _ => None }
             }
         }
