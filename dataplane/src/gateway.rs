@@ -2,6 +2,7 @@
 
 use crate::counters::Snapshot;
 use crate::flows::FlowConfig;
+pub use crate::flowtable::Class as FlowClass;
 use crate::fragments::FragmentConfig;
 use crate::parse::ParseOptions;
 use crate::table::Table;
@@ -148,14 +149,26 @@ pub struct FlowRecord {
     pub wire: usize,
     /// The key of its opening direction.
     pub key: PacketKey,
-    /// Index into the rules of the table of `generation`.
-    pub rule: u32,
+    /// Index into the rules of the table of `generation`: the one that allows it; `None` when no rule
+    /// of it does, and the flow may finish nevertheless.
+    pub rule: Option<u32>,
+    /// How far it is.
+    pub class: FlowClass,
     /// Generation it was last judged by.
     pub generation: u64,
     /// Since its last packet.
     pub idle: Duration,
     /// Until it is closed if nothing comes.
     pub expires_in: Duration,
+}
+
+/// Who opened flows, and how many of those at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceFlows {
+    /// The source: an IPv4 address, or the lowest of an IPv6 /64.
+    pub address: std::net::IpAddr,
+    /// Its flows, those of all workers together.
+    pub flows: u64,
 }
 
 /// One dropped packet, as remembered.
@@ -198,6 +211,13 @@ pub trait GatewayHandle: Send + Sync {
 
     /// Up to `limit` open flows, each once.
     fn flows(&self, limit: usize) -> Vec<FlowRecord>;
+
+    /// The up to `limit` sources that opened most of the flows at hand, most first.
+    fn top_sources(&self, limit: usize) -> Vec<SourceFlows>;
+
+    /// The up to `limit` rules with the most flows at hand, most first, as indices into the rules of
+    /// the table in force. Flows that it did not judge yet are not among them.
+    fn top_rules(&self, limit: usize) -> Vec<(u32, u64)>;
 
     /// Up to `limit` of the drops last seen, newest first.
     fn recent_drops(&self, limit: usize) -> Vec<DropRecord>;

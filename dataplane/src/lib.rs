@@ -13,13 +13,9 @@
 pub mod capture;
 mod counters;
 mod flows;
-#[allow(dead_code, unused_imports, reason = "the worker does not hand it fragments yet")]
-mod fragments;
-// The packet path still uses `flows`, and goes over to it as a whole.
-#[allow(dead_code, unused_imports)]
 mod flowtable;
+mod fragments;
 mod gateway;
-#[allow(dead_code)] // The workers do not ask it yet.
 pub mod guard;
 mod handover;
 #[cfg(feature = "af-xdp")]
@@ -28,7 +24,6 @@ mod parse;
 pub mod ports;
 mod recent;
 mod replay;
-#[allow(dead_code, reason = "the flow table takes it up")]
 pub(crate) mod state;
 mod table;
 mod tally;

@@ -1,7 +1,8 @@
 //! Captures through the packet path of the live gateway, without sockets and without privileges.
 
 use crate::capture::{Capture, Record};
-use crate::flows::{FlowConfig, FlowTable};
+use crate::flows::{FlowConfig, Flows};
+use crate::fragments::FragmentConfig;
 use crate::parse::{Content, FrameView, ParseOptions, parse};
 use crate::ports::capture::CapturePorts;
 use crate::table::Table;
@@ -82,7 +83,8 @@ pub fn replay(
             number: 0,
             plan: arrivals.plan,
             table: table.clone(),
-            flows: FlowTable::new(flows),
+            flows: Flows::new(flows),
+            fragments: FragmentConfig::default(),
             handover: None,
             ethertypes: Vec::new(),
             parse: options,
@@ -104,6 +106,7 @@ pub fn replay(
                 progress(pass * capture.records().len() as u64 + worker.ports.position() as u64);
             }
         }
+        worker.give_up_fragments();
     }
     let elapsed = start.elapsed();
     worker.collect_completed();
@@ -117,7 +120,7 @@ pub fn replay(
         drops: std::array::from_fn(|reason| sum(&|port| port.drops[reason].get())),
         passed: std::array::from_fn(|reason| sum(&|port| port.passed[reason].get())),
         hits: table.hits(),
-        flows: worker.flows.opened() / u64::from(repeat.max(1)),
+        flows: worker.flows.table.counts().opened / u64::from(repeat.max(1)),
         cut: capture.records().iter().filter(|record| record.cut()).count() as u64,
         unmapped: arrivals.unmapped,
         elapsed,

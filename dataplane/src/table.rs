@@ -124,14 +124,17 @@ impl Table {
             + self.hits.iter().map(|slab| size_of_val(&**slab)).sum::<usize>()
     }
 
+    /// What becomes of the flows that `rule` allowed.
+    pub(crate) fn established(&self, rule: u32) -> Established {
+        self.rules[rule as usize].established
+    }
+
     /// What is believed of the addresses in packets.
-    #[allow(dead_code, reason = "the worker asks it next")]
     pub(crate) fn guard(&self) -> &Guard {
         &self.guard
     }
 
     /// What becomes of the fragments that arrive from `zone`.
-    #[allow(dead_code, reason = "the worker asks it next")]
     pub(crate) fn fragments(&self, zone: ZoneId) -> FragmentMode {
         self.fragments.get(usize::from(zone.0)).copied().unwrap_or_default()
     }

@@ -1,7 +1,7 @@
 //! Live counters of one worker: it alone writes them, anybody reads them.
 
 use crate::counters::Count;
-use crate::flows::FlowTable;
+use crate::flowtable::FlowTable;
 use crate::verdict::{DropReason, PassReason};
 use crossbeam::utils::CachePadded;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -40,6 +40,8 @@ pub(crate) struct PortTally {
     pub tx_bytes: Counter,
     /// Judged here, handed to the kernel for transmission, not completed.
     pub held: Counter,
+    /// Fragments that wait here for the rest of their datagrams.
+    pub reassembling: Counter,
     pub drops: [Counter; DropReason::COUNT],
     pub passed: [Counter; PassReason::COUNT],
     pub suspects: [Counter; DropReason::COUNT],
@@ -53,6 +55,7 @@ impl Default for PortTally {
             tx_packets: Counter::default(),
             tx_bytes: Counter::default(),
             held: Counter::default(),
+            reassembling: Counter::default(),
             drops: std::array::from_fn(|_| Counter::default()),
             passed: std::array::from_fn(|_| Counter::default()),
             suspects: std::array::from_fn(|_| Counter::default()),
@@ -75,6 +78,7 @@ pub(crate) struct CommonTally {
     pub flows: Counter,
     pub flows_opened: Counter,
     pub flows_closed: Counter,
+    pub flows_evicted: Counter,
     /// Whether the worker's thread runs.
     pub alive: AtomicBool,
 }
@@ -103,6 +107,21 @@ impl WorkerTally {
         self.ports[port].drops[reason as usize].add(1);
     }
 
+    #[inline]
+    pub fn suspected(&self, port: usize, reason: DropReason) {
+        self.ports[port].suspects[reason as usize].add(1);
+    }
+
+    /// `packets` fragments of `port` wait for the rest of their datagrams.
+    pub fn kept(&self, port: usize, packets: u64) {
+        self.ports[port].reassembling.add(packets);
+    }
+
+    /// `packets` of them wait no longer.
+    pub fn released(&self, port: usize, packets: u64) {
+        self.ports[port].reassembling.subtract(packets);
+    }
+
     /// `packets` of `ingress` were handed to the kernel.
     #[inline]
     pub fn submitted(&self, ingress: usize, packets: u64) {
@@ -126,9 +145,11 @@ impl WorkerTally {
 
     #[inline]
     pub fn commit_flows(&self, flows: &FlowTable) {
-        self.common.flows.set(flows.open_flows());
-        self.common.flows_opened.set(flows.opened());
-        self.common.flows_closed.set(flows.closed());
+        let counts = flows.counts();
+        self.common.flows.set(u64::from(flows.flows()));
+        self.common.flows_opened.set(counts.opened);
+        self.common.flows_closed.set(counts.closed);
+        self.common.flows_evicted.set(counts.evicted);
     }
 
     /// Frames handed to the kernel and not completed, all ports together.

@@ -135,10 +135,18 @@ pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// A TCP header without options.
+/// A TCP header without options, of a connection without data whose two ends begin with number 1.
 pub(crate) fn tcp(src_port: u16, dst_port: u16, flags: u8) -> Vec<u8> {
+    let is_syn = flags & 2 != 0;
+    tcp_at(src_port, dst_port, flags, if is_syn { 1 } else { 2 }, 2)
+}
+
+/// A TCP header without options, with these numbers of sequence and acknowledgement.
+pub(crate) fn tcp_at(src_port: u16, dst_port: u16, flags: u8, seq: u32, ack: u32) -> Vec<u8> {
     let mut header = [src_port.to_be_bytes(), dst_port.to_be_bytes()].concat();
-    header.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    header.extend(seq.to_be_bytes());
+    header.extend(ack.to_be_bytes());
+    header.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     header
 }
 

@@ -89,7 +89,7 @@ reasons! {
         Ipv6Header = "ipv6_header", "The IPv6 version is wrong, or the header is cut off (RFC 8200).";
         Ipv6Length = "ipv6_length", "The IPv6 payload length is longer than the frame (RFC 8200).";
         Ipv6Extensions = "ipv6_extensions", "The IPv6 extension headers are cut off, out of order or repeated (RFC 8200, 4.1).";
-        Fragment = "fragment", "It is an IPv4 or IPv6 fragment; fragments are not reassembled yet.";
+        Fragment = "fragment", "It is an IPv4 or IPv6 fragment, and its zone drops them.";
         TcpHeader = "tcp_header", "The TCP header is cut off or its data offset is wrong (RFC 9293).";
         UdpHeader = "udp_header", "The UDP header is cut off, or its length is not that of the IP payload (RFC 768).";
         SctpHeader = "sctp_header", "The SCTP common header is cut off (RFC 9260).";
@@ -174,6 +174,8 @@ reasons! {
         RouterAdvertisement = "router_advertisement", "It is a router advertisement from where none may come (RFC 6105, RFC 7113).";
         DhcpServer = "dhcp_server", "It is a DHCP server's message from where none may come (RFC 2131, RFC 7610).";
         HandoverFull = "handover_full", "Another worker of the wire owns its flow, and has no room for what is handed over to it.";
+        FlowQuota = "flow_quota", "It would open a flow, and its source has opened as many as it may.";
+        ChallengeRate = "challenge_rate", "Packets that change nothing and may cause a challenge ACK, or the like in SCTP, come faster than they are let through (RFC 5961, 7).";
     }
 }
 

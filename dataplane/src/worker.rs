@@ -1,15 +1,22 @@
-//! The packet's way: receive, parse, hand over what a sibling owns, flows, rules, verdict, forward,
-//! count.
+//! The packet's way: receive, parse, hand over what a sibling owns, hold its addresses against its
+//! zone, put fragments together, flows, rules, verdict, forward, count.
 
-use crate::flows::{Direction, FlowKey, FlowTable, Hop, packet_key};
+mod forward;
+mod fragments;
+mod judge;
+
+use crate::flows::{Flows, Hop, packet_key};
+use crate::flowtable::{Direction, FlowKey};
+use crate::fragments::{Ended, FragmentConfig, FragmentTable};
 use crate::handover::Handover;
-use crate::parse::{Content, FrameView, IpPacket, ParseOptions, Parsed, parse};
+use crate::parse::{Content, FrameView, ParseOptions, Parsed, parse};
 use crate::ports::{BURST, Ports};
 use crate::recent::{DroppedPacket, RecentDrops};
 use crate::table::Table;
 use crate::tally::WorkerTally;
-use crate::verdict::{Action, DropReason, Outcome, PassReason, Verdict};
+use crate::verdict::{DropReason, Outcome, Verdict};
 use classifier::{PacketKey, RuleIndex, ZoneId};
+use fragments::Assembled;
 use std::sync::Arc;
 
 /// How one of the worker's ports is joined to another.
@@ -30,7 +37,9 @@ pub(crate) struct WorkerParts {
     /// The table to start with.
     pub table: Arc<Table>,
     /// Its flows.
-    pub flows: FlowTable,
+    pub flows: Flows,
+    /// How many fragments it holds, and for how long.
+    pub fragments: FragmentConfig,
     /// Its part in the hand-over between the workers of its wire; `None` when it is alone.
     pub handover: Option<Handover>,
     /// EtherTypes that pass unjudged.
@@ -44,7 +53,7 @@ pub(crate) struct WorkerParts {
 /// Judges and forwards the packets of its ports. One per queue, on a thread of its own.
 pub(crate) struct Worker<P: Ports> {
     pub(crate) ports: P,
-    pub(crate) flows: FlowTable,
+    pub(crate) flows: Flows,
     pub(crate) recent: RecentDrops,
     pub(crate) handover: Option<Handover>,
     number: usize,
@@ -53,39 +62,74 @@ pub(crate) struct Worker<P: Ports> {
     ethertypes: Vec<u16>,
     parse_options: ParseOptions,
     tally: Arc<WorkerTally>,
+    fragments: FragmentTable<P::Frame>,
+    /// What the fragments gave back in this burst.
+    ended: Ended<P::Frame>,
     burst: Burst<P::Frame>,
 }
 
-/// Room for one burst, kept so that no burst allocates.
+/// Room for one burst, kept so that no burst allocates. Packets are named by their position in it;
+/// a datagram that was put together from fragments is one packet.
 struct Burst<F> {
+    /// A frame of each packet.
     received: Vec<F>,
     /// Whether siblings had received it and handed it over.
     taken_in: bool,
     parsed: Vec<Result<Parsed, DropReason>>,
+    /// What is to be done with each packet.
+    steps: Vec<Step>,
     verdicts: Vec<Verdict>,
+    /// Packets that belong to flows or would open them, in order: their flows by hash and key, their
+    /// directions there, and the slots of the flows that there are.
+    wanted: Vec<(u64, FlowKey)>,
+    directions: Vec<Direction>,
+    found: Vec<Option<u32>>,
+    /// Hashes of the flows that packets among the misses would open.
+    unopened: Vec<u64>,
     /// Packets that no flow knows, and what the rules are asked about them.
     misses: Vec<Miss>,
     keys: Vec<PacketKey>,
     matches: Vec<Option<RuleIndex>>,
+    /// Datagrams that were put together, in order.
+    assembled: Vec<Assembled>,
+    /// Room for the frames received while fragments are taken out of them.
+    arrived: Vec<F>,
     /// Packets to be transmitted, and their positions in the burst.
     allowed: Vec<F>,
     allowed_nth: Vec<usize>,
 }
 
+/// How a packet comes to its verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It has it.
+    Decided(Outcome),
+    /// It is a part of a datagram, to be judged with the others.
+    Fragment,
+    /// By its flow, or else by the rules.
+    Flow,
+    /// By the flow of the packet that it quotes.
+    Error,
+    /// By the rules alone: its protocol has no flows.
+    Rules,
+}
+
 /// A packet to be judged by the rules.
 #[derive(Clone, Copy)]
 struct Miss {
-    /// Its position in the burst.
     nth: usize,
-    /// The flow it opens if it is allowed.
-    flow: Option<(FlowKey, Direction)>,
-    tcp_flags: u8,
+    /// The flow it opens if it is allowed, as a position among those wanted.
+    flow: Option<usize>,
+    /// An earlier packet of the burst is to open that flow.
+    late: bool,
 }
 
 impl<P: Ports> Worker<P> {
     pub(crate) fn new(ports: P, parts: WorkerParts) -> Self {
         let mut ethertypes = parts.ethertypes;
         ethertypes.sort_unstable();
+        // A burst can complete as many datagrams as it has frames, out of all that are held.
+        let most_allowed = BURST + parts.fragments.max_frames as usize;
         Worker {
             ports,
             flows: parts.flows,
@@ -97,16 +141,25 @@ impl<P: Ports> Worker<P> {
             ethertypes,
             parse_options: parts.parse,
             tally: parts.tally,
+            fragments: FragmentTable::new(&parts.fragments),
+            ended: Ended::new(&parts.fragments),
             burst: Burst {
                 received: Vec::with_capacity(BURST),
                 taken_in: false,
                 parsed: Vec::with_capacity(BURST),
+                steps: Vec::with_capacity(BURST),
                 verdicts: Vec::with_capacity(BURST),
+                wanted: Vec::with_capacity(BURST),
+                directions: Vec::with_capacity(BURST),
+                unopened: Vec::with_capacity(BURST),
+                found: Vec::with_capacity(BURST),
                 misses: Vec::with_capacity(BURST),
                 keys: Vec::with_capacity(BURST),
                 matches: Vec::with_capacity(BURST),
-                allowed: Vec::with_capacity(BURST),
-                allowed_nth: Vec::with_capacity(BURST),
+                assembled: Vec::with_capacity(BURST),
+                arrived: Vec::with_capacity(BURST),
+                allowed: Vec::with_capacity(most_allowed),
+                allowed_nth: Vec::with_capacity(most_allowed),
             },
         }
     }
@@ -114,6 +167,11 @@ impl<P: Ports> Worker<P> {
     /// Judges by `table` from the next packet on.
     pub(crate) fn take_table(&mut self, table: Arc<Table>) {
         self.table = table;
+    }
+
+    /// Generation of the table in force.
+    pub(crate) fn generation(&self) -> u64 {
+        self.table.generation()
     }
 
     /// How the worker's ports are joined.
@@ -170,11 +228,21 @@ impl<P: Ports> Worker<P> {
                 self.hand_out(port, now);
             }
         }
-        self.find_flows(port, now);
-        self.judge_misses(now);
+        self.flows.advance(now);
+        self.admit(port);
+        self.reassemble(port, now);
+        self.ask_flows(port, now);
+        self.ask_rules(port, now);
         self.forward(port, now);
-        self.flows.sweep(now);
-        self.tally.commit_burst(&self.flows);
+        self.tally.commit_burst(&self.flows.table);
+    }
+
+    /// What bursts do on their way, for when there are none: flows and fragments expire.
+    pub(crate) fn keep_house(&mut self) {
+        let now = self.ports.now();
+        self.flows.advance(now);
+        self.expire_fragments(now);
+        self.tally.commit_flows(&self.flows.table);
     }
 
     /// Counts the transmissions that were completed, so that their frames are no longer held.
@@ -245,215 +313,13 @@ impl<P: Ports> Worker<P> {
             to_zone: self.plan[egress].zone,
         }
     }
-
-    /// Decides every packet that needs no rule, and collects the others.
-    fn find_flows(&mut self, port: usize, now: u64) {
-        let hop = self.hop(port);
-        let generation = self.table.generation();
-        self.burst.verdicts.clear();
-        self.burst.misses.clear();
-        self.burst.keys.clear();
-        for nth in 0..self.burst.parsed.len() {
-            let mut rule = None;
-            let outcome = match self.burst.parsed[nth] {
-                Err(reason) => Outcome::Drop(reason),
-                Ok(Parsed { content: Content::Arp(_), .. }) => Outcome::Forward(PassReason::Arp),
-                Ok(Parsed { content: Content::Other(ethertype), .. }) => {
-                    match self.ethertypes.binary_search(&ethertype) {
-                        Ok(_) => Outcome::Forward(PassReason::EtherType),
-                        Err(_) => Outcome::Drop(DropReason::EtherType),
-                    }
-                }
-                Ok(Parsed { content: Content::Ip(packet), .. }) if packet.neighbour_discovery => {
-                    Outcome::Forward(PassReason::NeighbourDiscovery)
-                }
-                Ok(Parsed { content: Content::Ip(packet), .. }) if packet.is_partial() => {
-                    Outcome::Drop(DropReason::Fragment)
-                }
-                Ok(Parsed { content: Content::Ip(packet), vlan, .. }) => {
-                    let flow = FlowKey::of(&packet, vlan, hop);
-                    rule = flow.and_then(|flow| self.rule_of_flow(flow, packet.tcp_flags(), now));
-                    if rule.is_some() {
-                        Outcome::Forward(PassReason::Flow)
-                    } else {
-                        self.miss(nth, flow, &packet, vlan, hop);
-                        // What stands if no rule matches.
-                        Outcome::Drop(DropReason::PolicyDefault)
-                    }
-                }
-            };
-            self.burst.verdicts.push(Verdict { outcome, rule, generation });
-        }
-    }
-
-    fn miss(
-        &mut self,
-        nth: usize,
-        flow: Option<(FlowKey, Direction)>,
-        packet: &IpPacket,
-        vlan: u32,
-        hop: Hop,
-    ) {
-        let flow = flow.filter(|_| FlowKey::may_open(packet));
-        self.burst.misses.push(Miss { nth, flow, tcp_flags: packet.tcp_flags() });
-        self.burst.keys.push(packet_key(packet, vlan, hop));
-    }
-
-    /// The rule by which a flow lets its packet pass, if there is a flow that still may.
-    #[inline]
-    fn rule_of_flow(
-        &mut self,
-        (key, direction): (FlowKey, Direction),
-        tcp_flags: u8,
-        now: u64,
-    ) -> Option<u32> {
-        let slot = self.flows.find(&key, now)?;
-        if self.flows.reopens(slot, tcp_flags) {
-            // The rules are asked. The closed flow stays until a new one takes its place: what they
-            // deny changes nothing.
-            return None;
-        }
-        let rule = self.recheck(slot)?;
-        self.flows.touch(slot, direction, tcp_flags, now);
-        Some(rule)
-    }
-
-    /// The rule of the table in force that allows the flow in `slot` (`established: recheck`). A
-    /// flow that no rule allows any more is forgotten.
-    #[inline]
-    fn recheck(&mut self, slot: u32) -> Option<u32> {
-        let flow = self.flows.flow(slot);
-        let generation = self.table.generation();
-        if flow.generation == generation {
-            return Some(flow.rule);
-        }
-        let hop = self.hop(usize::from(flow.key.ingress(flow.opened)));
-        let key = flow.key.opening(flow.opened, hop.from_zone, hop.to_zone);
-        match self.table.judge(&key) {
-            Some((rule, Action::Allow)) => {
-                self.flows.rejudged(slot, rule, generation);
-                Some(rule)
-            }
-            _ => {
-                self.flows.remove(slot);
-                None
-            }
-        }
-    }
-
-    /// Asks the rules about the misses of the burst, all at once.
-    fn judge_misses(&mut self, now: u64) {
-        let count = self.burst.misses.len();
-        self.burst.matches.clear();
-        self.burst.matches.resize(count, None);
-        self.table.lookup_batch(&self.burst.keys, &mut self.burst.matches);
-        for i in 0..count {
-            let Miss { nth, flow, tcp_flags } = self.burst.misses[i];
-            let Some(entry) = self.burst.matches[i] else { continue };
-            let (rule, action) = self.table.rule_of(entry);
-            let outcome = match action {
-                Action::Deny => Outcome::Drop(DropReason::PolicyDeny),
-                Action::Allow => self.open_flow(flow, rule, tcp_flags, now),
-            };
-            self.burst.verdicts[nth].outcome = outcome;
-            self.burst.verdicts[nth].rule = Some(rule);
-        }
-    }
-
-    /// Opens the flow of a packet that `rule` allows.
-    fn open_flow(
-        &mut self,
-        flow: Option<(FlowKey, Direction)>,
-        rule: u32,
-        tcp_flags: u8,
-        now: u64,
-    ) -> Outcome {
-        let Some((key, direction)) = flow else { return Outcome::Forward(PassReason::Rule) };
-        // An earlier packet of this burst may have opened it.
-        if let Some(slot) = self.flows.find(&key, now)
-            && !self.flows.reopens(slot, tcp_flags)
-        {
-            self.flows.touch(slot, direction, tcp_flags, now);
-            return Outcome::Forward(PassReason::Flow);
-        }
-        let generation = self.table.generation();
-        let Ok(slot) = self.flows.open(key, direction, rule, generation, now) else {
-            return Outcome::Drop(DropReason::FlowTableFull);
-        };
-        self.flows.touch(slot, direction, tcp_flags, now);
-        Outcome::Forward(PassReason::Rule)
-    }
-
-    /// Sends what is allowed on its way, takes back the rest, and counts both.
-    fn forward(&mut self, port: usize, now: u64) {
-        let mut received = std::mem::take(&mut self.burst.received);
-        for (nth, frame) in received.drain(..).enumerate() {
-            let verdict = self.burst.verdicts[nth];
-            if let Some(rule) = verdict.rule {
-                self.table.hit(self.number, rule);
-            }
-            match verdict.outcome {
-                Outcome::Forward(reason) => {
-                    self.tally.passed(port, reason);
-                    self.burst.allowed.push(frame);
-                    self.burst.allowed_nth.push(nth);
-                }
-                Outcome::Drop(reason) => self.drop_frame(port, nth, frame, reason, now),
-            }
-        }
-        self.burst.received = received;
-        if !self.burst.allowed.is_empty() {
-            self.transmit(port, now);
-        }
-    }
-
-    fn drop_frame(
-        &mut self,
-        port: usize,
-        nth: usize,
-        frame: P::Frame,
-        reason: DropReason,
-        now: u64,
-    ) {
-        let verdict = self.burst.verdicts[nth];
-        let key = headers(&self.burst.parsed[nth], self.hop(port));
-        self.tally.dropped(port, reason);
-        self.recent.push(DroppedPacket {
-            at: now,
-            port,
-            reason,
-            key,
-            rule: verdict.rule,
-            generation: verdict.generation,
-            length: self.ports.view(&frame).wire_len,
-        });
-        self.ports.recycle(frame);
-    }
-
-    /// Hands the allowed frames to the other port. What its ring has no room for is dropped: a
-    /// gateway that waits for one port starves the others.
-    fn transmit(&mut self, port: usize, now: u64) {
-        let egress = self.plan[port].egress;
-        let offered = self.burst.allowed.len();
-        self.ports.tx_burst(egress, &mut self.burst.allowed);
-        // Frames are taken in order, so those that stay were offered last.
-        let taken = offered - self.burst.allowed.len();
-        self.tally.submitted(port, taken as u64);
-        let mut refused = std::mem::take(&mut self.burst.allowed);
-        for (i, frame) in refused.drain(..).enumerate() {
-            let nth = self.burst.allowed_nth[taken + i];
-            self.drop_frame(port, nth, frame, DropReason::TxRingFull, now);
-        }
-        self.burst.allowed = refused;
-        self.burst.allowed_nth.clear();
-    }
 }
 
 /// The headers of a dropped packet, when they could be read.
 fn headers(parsed: &Result<Parsed, DropReason>, hop: Hop) -> Option<PacketKey> {
     match parsed {
-        Ok(Parsed { content: Content::Ip(packet), vlan, .. }) => {
-            Some(packet_key(packet, *vlan, hop))
+        Ok(parsed @ Parsed { content: Content::Ip(packet), .. }) => {
+            Some(packet_key(parsed, packet, hop))
         }
         _ => None,
     }

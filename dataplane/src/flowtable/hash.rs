@@ -7,8 +7,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-/// The secret of a hash. Part of the table, as flows cannot be found without it; all workers of a
-/// gateway share one, as it also steers packets to them ([`worker_of`]).
+/// The secret of a hash. Part of the table, as flows cannot be found without it; each worker has
+/// one of its own.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct HashKey(pub(super) [u64; 2]);
@@ -32,13 +32,6 @@ impl std::fmt::Debug for HashKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("HashKey(secret)")
     }
-}
-
-/// Which of `workers` serves the flow with this hash. It looks at bits that the table's index does
-/// not, so that the flows of one worker spread over all of its buckets.
-#[inline]
-pub fn worker_of(hash: u64, workers: u16) -> u16 {
-    (((hash >> 32 & 0xffff) * u64::from(workers)) >> 16) as u16
 }
 
 #[inline(always)]

@@ -2,8 +2,18 @@
 
 use super::hash::HashKey;
 use super::sources::Source;
-use crate::flows::Direction;
 use classifier::Family;
+
+/// Which way a packet goes through its flow.
+///
+/// A key has two ends in an order that both directions agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the first end of the key to the second.
+    Forward,
+    /// From the second to the first.
+    Reverse,
+}
 
 /// One end of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,7 +23,7 @@ pub struct End {
     /// Port, or what the protocol has in its place.
     pub port: u16,
     /// The worker's port behind which it lives: a packet from the wrong side is another flow.
-    pub side: u8,
+    pub side: u16,
 }
 
 /// Identity of a flow, the same for both of its directions.
@@ -24,7 +34,9 @@ pub struct FlowKey {
     /// Ports of the first and second end, VLANs and protocol, from the lowest bits: 16, 16, 12
     /// (inner or only), 12 (outer), 8.
     pub(super) tuple: u64,
-    pub(super) sides: [u8; 2],
+    /// The worker's port behind which the first end lives. Behind which the second one does follows
+    /// from how the ports are joined.
+    pub(super) side: u16,
     pub(super) family: Family,
 }
 
@@ -59,7 +71,7 @@ impl FlowKey {
                 | u64::from(second.port) << 16
                 | vlans << 32
                 | u64::from(protocol) << 56,
-            sides: [first.side, second.side],
+            side: first.side,
             family,
         }
     }
@@ -67,14 +79,14 @@ impl FlowKey {
     /// Its hash.
     #[inline]
     pub fn hash(&self, key: HashKey) -> u64 {
-        let sides = u64::from(u16::from_le_bytes(self.sides));
+        let side = u64::from(self.side);
         // The numbers of bytes differ, and so do the hashes of both families.
         match self.family {
-            Family::V4 => key.hash(&[self.addresses_v4(), self.tuple], sides | 18 << 56),
+            Family::V4 => key.hash(&[self.addresses_v4(), self.tuple], side | 18 << 56),
             Family::V6 => {
                 let [a, b] = [self.first, self.second];
                 let words = [a as u64, (a >> 64) as u64, b as u64, (b >> 64) as u64, self.tuple];
-                key.hash(&words, sides | 42 << 56)
+                key.hash(&words, side | 42 << 56)
             }
         }
     }
@@ -85,12 +97,14 @@ impl FlowKey {
         u64::from(self.first as u32) | u64::from(self.second as u32) << 32
     }
 
-    /// First and second end.
-    pub fn ends(&self) -> [End; 2] {
-        [
-            End { address: self.first, port: self.tuple as u16, side: self.sides[0] },
-            End { address: self.second, port: (self.tuple >> 16) as u16, side: self.sides[1] },
-        ]
+    /// Address and port of the first and the second end.
+    pub fn ends(&self) -> [(u128, u16); 2] {
+        [(self.first, self.tuple as u16), (self.second, (self.tuple >> 16) as u16)]
+    }
+
+    /// The worker's port behind which the first end lives.
+    pub fn side(&self) -> u16 {
+        self.side
     }
 
     /// IP protocol.

@@ -8,6 +8,7 @@
 //! hash --> Index: bucket, 64 bytes: 10 x (tag 16 bits, slot 32 bits)
 //!              \--> arena[slot]: Record, 64 bytes --(IPv6)--> Addresses, 32 bytes
 //!                   nodes[slot]: 16 bytes: place in the timer wheel, place among its kind
+//!                   openings[slot]: 16 bytes: what its first packet said, for judging it anew
 //! ```
 //!
 //! A record, one cache line:
@@ -16,8 +17,8 @@
 //! |--------|---------------------------------------------------------------------------------|
 //! | 0..8   | IPv4: addresses of the first and second end; IPv6: index of its addresses, 0    |
 //! | 8..16  | ports of the first and second end (2 x 16 bits), VLANs (2 x 12 bits), protocol  |
-//! | 16..18 | the worker's ports behind which the first and second end live                   |
-//! | 18     | class (2 bits), family, direction that opened it, live                          |
+//! | 16..18 | the worker's port behind which the first end lives                              |
+//! | 18     | class (2 bits), family, direction that opened it, live, kept                    |
 //! | 19     | number of its idle timeout                                                      |
 //! | 20..24 | tick of its last packet, low 32 bits                                            |
 //! | 24..28 | rule that allowed it                                                            |
@@ -57,13 +58,17 @@ mod tests;
 mod wheel;
 mod work;
 
-pub use hash::{HashKey, worker_of};
-pub use key::{End, FlowKey};
-pub use record::{Class, NewFlow, TimeoutNumber};
-pub use report::{BytesPerFlow, FlowEntry, RuleCounts, Top};
-pub use sources::Source;
-pub use table::{FlowCounts, FlowTable};
+pub use hash::HashKey;
+pub use key::{Direction, End, FlowKey};
+pub use record::{Class, NewFlow, Opening, TimeoutNumber};
+pub use table::FlowTable;
 pub use wheel::{MAX_TIMEOUT, ticks, timeout_ticks};
+#[cfg(feature = "af-xdp")]
+pub use {
+    report::{RuleCounts, Top},
+    sources::Source,
+    wheel::time,
+};
 
 /// Number of different idle timeouts.
 pub const TIMEOUTS: usize = 32;

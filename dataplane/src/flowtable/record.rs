@@ -2,7 +2,7 @@
 
 use super::TIMEOUTS;
 use super::key::FlowKey;
-use crate::flows::Direction;
+use crate::flowtable::Direction;
 use classifier::Family;
 
 /// What a flow is worth when room is short.
@@ -20,6 +20,16 @@ pub enum Class {
 }
 
 impl Class {
+    /// The word for it in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Class::HalfOpen => "half_open",
+            Class::OneSided => "one_sided",
+            Class::Established => "established",
+            Class::Closing => "closing",
+        }
+    }
+
     /// All of them, by number.
     pub const ALL: [Class; 4] =
         [Class::HalfOpen, Class::OneSided, Class::Established, Class::Closing];
@@ -42,6 +52,25 @@ impl TimeoutNumber {
         self.0 as usize % TIMEOUTS
     }
 }
+
+/// What the packet that opened a flow said besides the flow's key: rules may ask for it, also when
+/// the flow is judged anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Opening {
+    /// Hardware address of its sender.
+    pub src_mac: [u8; 6],
+    /// Hardware address it was sent to.
+    pub dst_mac: [u8; 6],
+    /// Bytes of the IP packet.
+    pub length: u16,
+    /// Differentiated services code point.
+    pub dscp: u8,
+    /// Flag bits of a TCP segment.
+    pub tcp_flags: u8,
+}
+
+const _: () = assert!(size_of::<Opening>() == 16);
 
 /// A flow to be opened.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +95,7 @@ pub(super) struct Record {
     /// Both IPv4 addresses, or the index of the [`Addresses`].
     addresses: u64,
     tuple: u64,
-    sides: [u8; 2],
+    side: u16,
     marks: u8,
     pub timeout: TimeoutNumber,
     /// Tick of the last packet, low bits.
@@ -92,13 +121,14 @@ const CLASS: u8 = 0b0000_0011;
 const V6: u8 = 0b0000_0100;
 const OPENED_REVERSE: u8 = 0b0000_1000;
 const LIVE: u8 = 0b0001_0000;
+const KEPT: u8 = 0b0010_0000;
 
 impl Record {
     /// What lies in a slot without a flow.
     pub const FREE: Record = Record {
         addresses: 0,
         tuple: 0,
-        sides: [0; 2],
+        side: 0,
         marks: 0,
         timeout: TimeoutNumber(0),
         last_seen: 0,
@@ -120,7 +150,7 @@ impl Record {
         Record {
             addresses,
             tuple: key.tuple,
-            sides: key.sides,
+            side: key.side,
             marks: LIVE | family | opened | new.class as u8,
             timeout: new.timeout,
             last_seen: now,
@@ -142,6 +172,16 @@ impl Record {
 
     pub fn set_class(&mut self, class: Class) {
         self.marks = self.marks & !CLASS | class as u8;
+    }
+
+    /// Whether it may finish whatever a newer table says.
+    #[inline]
+    pub fn kept(&self) -> bool {
+        self.marks & KEPT != 0
+    }
+
+    pub fn set_kept(&mut self, kept: bool) {
+        self.marks = self.marks & !KEPT | if kept { KEPT } else { 0 };
     }
 
     #[inline]
@@ -167,7 +207,7 @@ impl Record {
             Family::V4 => LIVE,
             Family::V6 => LIVE | V6,
         };
-        if self.tuple != key.tuple || self.sides != key.sides || self.marks & (LIVE | V6) != marks {
+        if self.tuple != key.tuple || self.side != key.side || self.marks & (LIVE | V6) != marks {
             return false;
         }
         match key.family {
@@ -190,6 +230,6 @@ impl Record {
                 (first, second)
             }
         };
-        FlowKey { first, second, tuple: self.tuple, sides: self.sides, family }
+        FlowKey { first, second, tuple: self.tuple, side: self.side, family }
     }
 }

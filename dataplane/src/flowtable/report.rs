@@ -5,10 +5,10 @@
 //! first slice to the last is seen exactly once.
 
 use super::key::FlowKey;
-use super::record::{Addresses, Class, Record};
+use super::record::{Addresses, Class, Opening, Record};
 use super::sources::Source;
 use super::table::FlowTable;
-use crate::flows::Direction;
+use crate::flowtable::Direction;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -29,6 +29,8 @@ pub struct FlowEntry {
     pub idle: u32,
     /// Ticks after which it is over.
     pub timeout: u32,
+    /// What the packet said that opened it.
+    pub opening: Opening,
     /// Protocol state.
     pub state: [u8; 32],
 }
@@ -40,6 +42,8 @@ pub struct BytesPerFlow {
     pub record: usize,
     /// Places in the timer wheel and among its kind.
     pub nodes: usize,
+    /// What the packet said that opened it.
+    pub opening: usize,
     /// Its share of the index, empty places included.
     pub index: usize,
     /// Its share of the sources.
@@ -51,7 +55,7 @@ pub struct BytesPerFlow {
 impl BytesPerFlow {
     /// An IPv4 flow, with everything.
     pub fn v4(&self) -> usize {
-        self.record + self.nodes + self.index + self.sources
+        self.record + self.nodes + self.opening + self.index + self.sources
     }
 
     /// An IPv6 flow, with everything.
@@ -109,7 +113,7 @@ impl FlowTable {
         mut each: impl FnMut(&FlowEntry),
     ) -> Option<u32> {
         let mut left = room;
-        self.scan(start, limit, |table, record| {
+        self.scan(start, limit, |table, slot, record| {
             if left == 0 {
                 return false;
             }
@@ -122,6 +126,7 @@ impl FlowTable {
                 generation: record.generation,
                 idle: table.wheel.since(record.last_seen),
                 timeout: table.timeouts[record.timeout.index()],
+                opening: table.opening(slot),
                 state: record.state,
             });
             true
@@ -131,7 +136,7 @@ impl FlowTable {
     /// Counts flows by rule from slot `start` on, looking at no more than `limit` slots. The slot to
     /// go on from, or `None` at the end. Rules that `counts` has no place for are not counted.
     pub fn count_by_rule(&self, start: u32, limit: u32, counts: &mut RuleCounts) -> Option<u32> {
-        self.scan(start, limit, |_, record| {
+        self.scan(start, limit, |_, _, record| {
             if record.generation != counts.generation {
                 counts.others += 1;
             } else if let Some(flows) = counts.flows.get_mut(record.rule as usize) {
@@ -146,12 +151,12 @@ impl FlowTable {
         &self,
         start: u32,
         limit: u32,
-        mut each: impl FnMut(&FlowTable, &Record) -> bool,
+        mut each: impl FnMut(&FlowTable, u32, &Record) -> bool,
     ) -> Option<u32> {
         let end = self.used.min(start.saturating_add(limit));
         for slot in start..end {
             let record = &self.arena[slot as usize];
-            if record.live() && !self.over(record) && !each(self, record) {
+            if record.live() && !self.over(record) && !each(self, slot, record) {
                 return Some(slot);
             }
         }
@@ -168,6 +173,7 @@ impl FlowTable {
     pub fn memory_usage(&self) -> usize {
         size_of::<Self>()
             + size_of_val(&*self.arena)
+            + size_of_val(&*self.openings)
             + size_of_val(&*self.v6)
             + self.rings.memory_usage()
             + self.index.memory_usage()
@@ -179,6 +185,7 @@ impl FlowTable {
         let share = |bytes: usize| bytes.div_ceil(self.arena.len());
         BytesPerFlow {
             record: size_of::<Record>(),
+            opening: size_of::<Opening>(),
             nodes: share(self.rings.memory_usage()),
             index: share(self.index.memory_usage()),
             sources: share(self.sources.memory_usage()),

@@ -3,12 +3,12 @@
 use super::hash::HashKey;
 use super::index::Index;
 use super::key::FlowKey;
-use super::record::{Addresses, Class, NewFlow, Record, TimeoutNumber};
+use super::record::{Addresses, Class, NewFlow, Opening, Record, TimeoutNumber};
 use super::rings::{KIND, Rings};
 use super::sources::Sources;
 use super::wheel::{MAX_TIMEOUT, Wheel};
 use super::{FlowTableConfig, MAX_CAPACITY, Refused, TIMEOUTS, work};
-use crate::flows::Direction;
+use crate::flowtable::Direction;
 use classifier::Family;
 use std::hint::black_box;
 
@@ -48,6 +48,8 @@ pub struct FlowCounts {
 #[derive(Debug)]
 pub struct FlowTable {
     pub(super) arena: Box<[Record]>,
+    /// By slot.
+    pub(super) openings: Box<[Opening]>,
     pub(super) v6: Box<[Addresses]>,
     /// Free places of `v6` are a stack: the next one is in `first` of the one above.
     pub(super) v6_vacant: u32,
@@ -78,6 +80,7 @@ impl FlowTable {
         let capacity_v6 = config.capacity_v6.min(capacity);
         let mut table = FlowTable {
             arena: vec![Record::FREE; capacity as usize].into(),
+            openings: vec![Opening::default(); capacity as usize].into(),
             v6: vec![Addresses { first: 0, second: 0 }; capacity_v6 as usize].into(),
             v6_vacant: 0,
             rings: Rings::new(capacity, KINDS as u32 + Wheel::ANCHORS),
@@ -375,6 +378,28 @@ impl FlowTable {
     #[inline]
     pub fn class(&self, slot: u32) -> Class {
         self.arena[slot as usize].class()
+    }
+
+    /// Writes down what the packet said that opened the flow in `slot`, and whether the flow may
+    /// finish whatever newer tables say.
+    pub fn set_opening(&mut self, slot: u32, opening: Opening, kept: bool) {
+        self.openings[slot as usize] = opening;
+        self.arena[slot as usize].set_kept(kept);
+    }
+
+    /// What the packet said that opened the flow in `slot`.
+    pub fn opening(&self, slot: u32) -> Opening {
+        self.openings[slot as usize]
+    }
+
+    /// Whether the flow in `slot` may finish whatever newer tables say.
+    pub fn kept(&self, slot: u32) -> bool {
+        self.arena[slot as usize].kept()
+    }
+
+    /// Identity of the flow in `slot`.
+    pub fn key(&self, slot: u32) -> FlowKey {
+        self.arena[slot as usize].key(&self.v6)
     }
 
     /// Protocol state of the flow in `slot`.

@@ -29,6 +29,11 @@ pub fn ticks(nanos: u64) -> u64 {
     nanos / TICK_NANOS
 }
 
+/// How long so many ticks are.
+pub fn time(ticks: u32) -> Duration {
+    Duration::from_nanos(TICK_NANOS) * ticks
+}
+
 /// An idle timeout in ticks, rounded up, at most [`MAX_TIMEOUT`].
 pub fn timeout_ticks(timeout: Duration) -> u32 {
     let ticks = timeout.as_nanos().div_ceil(u128::from(TICK_NANOS));

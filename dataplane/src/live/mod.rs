@@ -12,9 +12,10 @@ pub use start::StartError;
 pub use xdp::XdpError;
 
 use crate::counters::{PortSnapshot, QueueSnapshot, Snapshot, SocketStatistics, WorkerSnapshot};
+use crate::flowtable::{RuleCounts, Source, Top};
 use crate::gateway::{
     DropRecord, FlowRecord, GatewayConfig, GatewayHandle, MAX_QUEUES, OnExit, PublishError,
-    Published,
+    Published, SourceFlows,
 };
 use crate::handover::Link;
 use crate::live::interface::Interface;
@@ -27,6 +28,7 @@ use crate::table::Table;
 use crate::tally::WorkerTally;
 use crate::verdict::{DropReason, PassReason};
 use crossbeam::channel::bounded;
+use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -177,7 +179,9 @@ fn queue_snapshot(worker: &WorkerHandle, local: usize) -> QueueSnapshot {
     // Held before what fills it and what empties it: a reader between two bursts sees the exact
     // numbers, one during a burst sees at most that burst twice.
     let ways_out = &worker.ways_out[local];
-    snapshot.held = tally.held.get() + ways_out.iter().map(|link| link.waiting()).sum::<u64>();
+    snapshot.held = tally.held.get()
+        + tally.reassembling.get()
+        + ways_out.iter().map(|link| link.waiting()).sum::<u64>();
     snapshot.handed_out = ways_out.iter().map(|link| link.handed_out()).sum();
     snapshot.rx.packets = tally.rx_packets.get();
     snapshot.rx.bytes = tally.rx_bytes.get();
@@ -281,6 +285,52 @@ impl GatewayHandle for Gateway {
             }
         }
         records
+    }
+
+    fn top_sources(&self, limit: usize) -> Vec<SourceFlows> {
+        let mut flows: HashMap<Source, u64> = HashMap::new();
+        for worker in &self.workers {
+            let mut start = Some(0);
+            while let Some(entry) = start {
+                let (answer, result) = bounded(1);
+                let sources = Vec::with_capacity(4096);
+                let request = Request::Sources { start: entry, sources, answer };
+                let Some((listed, next)) = worker.ask(request, &result) else { break };
+                for (source, count) in listed {
+                    *flows.entry(source).or_default() += u64::from(count);
+                }
+                start = next;
+            }
+        }
+        let mut top = Top::new(limit);
+        flows.into_iter().for_each(|(source, flows)| top.offer(flows, source));
+        let named = |(flows, source): (u64, Source)| SourceFlows {
+            address: source.family().ip_addr(source.address()),
+            flows,
+        };
+        top.into_sorted().into_iter().map(named).collect()
+    }
+
+    fn top_rules(&self, limit: usize) -> Vec<(u32, u64)> {
+        let (table, _) = self.publisher.published();
+        let generation = table.generation() as u32;
+        let flows = vec![0; table.rules().len()];
+        let mut counts = RuleCounts { generation, flows, others: 0 };
+        for worker in &self.workers {
+            let mut start = Some(0);
+            while let Some(slot) = start {
+                let (answer, result) = bounded(1);
+                let request = Request::Rules { start: slot, counts: counts.clone(), answer };
+                let Some((counted, next)) = worker.ask(request, &result) else { break };
+                counts = counted;
+                start = next;
+            }
+        }
+        let mut top = Top::new(limit);
+        for (rule, flows) in (0..).zip(counts.flows).filter(|(_, flows)| *flows > 0) {
+            top.offer(flows, rule);
+        }
+        top.into_sorted().into_iter().map(|(flows, rule)| (rule, flows)).collect()
     }
 
     fn recent_drops(&self, limit: usize) -> Vec<DropRecord> {

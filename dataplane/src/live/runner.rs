@@ -1,5 +1,7 @@
 //! The thread of one worker: its loop, its sleep, and what it answers to control.
 
+use crate::flows::{opening_key, rule_of};
+use crate::flowtable::{Direction, RuleCounts, Source, time};
 use crate::gateway::{DropRecord, FlowRecord, Poll};
 use crate::handover::Handover;
 use crate::live::publish::Subscription;
@@ -20,11 +22,19 @@ use std::time::Duration;
 pub(crate) enum Request {
     /// List flows from a slot on.
     Flows {
-        start: usize,
+        start: u32,
         records: Vec<FlowRecord>,
         /// Gets the records and the slot to go on from.
-        answer: Sender<(Vec<FlowRecord>, Option<usize>)>,
+        answer: Sender<(Vec<FlowRecord>, Option<u32>)>,
     },
+    /// List who opened flows, from an entry on.
+    Sources {
+        start: u32,
+        sources: Vec<(Source, u32)>,
+        answer: Sender<(Vec<(Source, u32)>, Option<u32>)>,
+    },
+    /// Count flows by rule, from a slot on.
+    Rules { start: u32, counts: RuleCounts, answer: Sender<(RuleCounts, Option<u32>)> },
     /// List the drops seen last.
     Drops { records: Vec<DropRecord>, answer: Sender<Vec<DropRecord>> },
 }
@@ -33,7 +43,7 @@ pub(crate) enum Request {
 pub(crate) type Requests = ArrayQueue<Request>;
 
 /// Slots of the flow table looked at for one request: some microseconds of the worker's time.
-const SLOTS_PER_REQUEST: usize = 4096;
+const SLOTS_PER_REQUEST: u32 = 4096;
 /// Rounds without a frame before a worker keeps house and, if it is adaptive, sleeps.
 const IDLE_ROUNDS: u32 = 256;
 /// Longest sleep: flows expire and the stop flag is seen at least this often.
@@ -82,7 +92,7 @@ impl Runner {
                 continue;
             }
             idle = 0;
-            self.keep_house();
+            self.worker.keep_house();
             if self.poll == Poll::Adaptive {
                 self.sleep();
             }
@@ -137,17 +147,23 @@ impl Runner {
         }
     }
 
-    /// What bursts do on their way, done when there are none: flows expire.
-    fn keep_house(&mut self) {
-        let now = self.worker.ports.now();
-        self.worker.flows.sweep(now);
-        self.tally.commit_flows(&self.worker.flows);
-    }
-
     fn answer_request(&self) {
         match self.requests.pop() {
             Some(Request::Flows { start, records, answer }) => {
                 self.list_flows(start, records, answer);
+            }
+            Some(Request::Sources { start, mut sources, answer }) => {
+                let table = &self.worker.flows.table;
+                let limit = SLOTS_PER_REQUEST.min((sources.capacity() - sources.len()) as u32);
+                let next =
+                    table.sources(start, limit, |source, flows| sources.push((source, flows)));
+                // Whoever asked may have given up, here and below.
+                let _ = answer.send((sources, next));
+            }
+            Some(Request::Rules { start, mut counts, answer }) => {
+                let table = &self.worker.flows.table;
+                let next = table.count_by_rule(start, SLOTS_PER_REQUEST, &mut counts);
+                let _ = answer.send((counts, next));
             }
             Some(Request::Drops { records, answer }) => self.list_drops(records, answer),
             None => {}
@@ -156,23 +172,28 @@ impl Runner {
 
     fn list_flows(
         &self,
-        start: usize,
+        start: u32,
         mut records: Vec<FlowRecord>,
-        answer: Sender<(Vec<FlowRecord>, Option<usize>)>,
+        answer: Sender<(Vec<FlowRecord>, Option<u32>)>,
     ) {
-        let now = self.worker.ports.now();
         let room = records.capacity() - records.len();
-        let plan = self.worker.plan();
-        let next = self.worker.flows.list(start, SLOTS_PER_REQUEST, room, now, |flow, timeout| {
-            let ingress = plan[usize::from(flow.key.ingress(flow.opened))];
-            let idle = now.saturating_sub(flow.last_seen);
+        let (plan, table) = (self.worker.plan(), &self.worker.flows.table);
+        let generation = self.worker.generation();
+        let next = table.list(start, SLOTS_PER_REQUEST, room, |flow| {
+            let first = plan[usize::from(flow.key.side())];
+            let zones = [first.zone, plan[first.egress].zone];
+            let [from, to] = match flow.opened {
+                Direction::Forward => zones,
+                Direction::Reverse => [zones[1], zones[0]],
+            };
             records.push(FlowRecord {
                 wire: self.wire,
-                key: flow.key.opening(flow.opened, ingress.zone, plan[ingress.egress].zone),
-                rule: flow.rule,
-                generation: flow.generation,
-                idle: Duration::from_nanos(idle),
-                expires_in: Duration::from_nanos(timeout.saturating_sub(idle)),
+                key: opening_key(&flow.key, flow.opened, &flow.opening, from, to),
+                rule: rule_of(flow.rule),
+                generation: whole_generation(flow.generation, generation),
+                class: flow.class,
+                idle: time(flow.idle),
+                expires_in: time(flow.timeout.saturating_sub(flow.idle)),
             });
         });
         // Whoever asked may have given up.
@@ -230,6 +251,7 @@ impl Runner {
 
     /// Takes in what siblings handed over, and gives the kernel a moment to transmit what it holds.
     fn drain(&mut self) {
+        self.worker.give_up_fragments();
         let deadline = std::time::Instant::now() + DRAIN;
         loop {
             let taken: usize = (0..self.gateway_ports.len()).map(|port| self.take_in(port)).sum();
@@ -241,6 +263,11 @@ impl Runner {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+/// The generation with these low bits, none of which is newer than the table in force.
+fn whole_generation(low: u32, in_force: u64) -> u64 {
+    in_force - u64::from((in_force as u32).wrapping_sub(low))
 }
 
 /// Says that the thread runs for as long as it lives, also when it ends by a panic.

@@ -1,7 +1,7 @@
 //! Starting the gateway: everything that can be refused is refused before anything changes.
 
 use super::{Gateway, Port, WorkerHandle};
-use crate::flows::FlowTable;
+use crate::flows::Flows;
 use crate::gateway::{Forward, GatewayConfig, MAX_QUEUES, PortConfig};
 use crate::handover::{self, Handover};
 use crate::live::interface::Interface;
@@ -303,8 +303,8 @@ fn spawn_workers(
         let tally = Arc::new(WorkerTally::new(gateway_ports.len()));
         let requests: Arc<Requests> = Arc::new(ArrayQueue::new(16));
         let sockets = ports.duplicate_fds()?;
-        let flows = FlowTable::new(config.flows);
-        let flow_bytes = flows.memory_usage() as u64;
+        let flows = Flows::new(config.flows);
+        let flow_bytes = flows.table.memory_usage() as u64;
         let ways_out = (0..gateway_ports.len())
             .map(|port| handover.as_ref().map_or_else(Vec::new, |part| part.ways_out(port)))
             .collect();
@@ -316,6 +316,7 @@ fn spawn_workers(
             ],
             table: table.clone(),
             flows,
+            fragments: config.fragments,
             handover,
             ethertypes: config.ethertypes.clone(),
             parse: config.parse,

@@ -70,11 +70,8 @@ pub(super) fn verify(
         return Ok(());
     }
     let partial = checksums == Checksums::AcceptPartial;
-    let pseudo = addresses.map(|addresses| {
-        // Two words of numbers, which the pseudo-header has in network order.
-        let length = u64::from((l4.bytes.len() as u16).to_be());
-        sum(addresses) + u64::from(u16::from(packet.protocol).to_be()) + length
-    });
+    let pseudo = addresses
+        .map(|addresses| sum(addresses) + pseudo_numbers(packet.protocol, l4.bytes.len() as u16));
     match (packet.protocol, packet.family, pseudo) {
         (protocol::TCP, _, Some(pseudo)) => {
             let field = field::<16>(l4.bytes);
@@ -105,6 +102,12 @@ pub(super) fn verify(
         }
         _ => Ok(()),
     }
+}
+
+/// Sum of the two words of numbers in a pseudo-header, which has them in network order.
+#[inline]
+pub(super) fn pseudo_numbers(protocol: u8, length: u16) -> u64 {
+    u64::from(length.to_be()) + u64::from(u16::from(protocol).to_be())
 }
 
 #[inline]

@@ -15,6 +15,7 @@ mod ipv4;
 mod ipv6;
 mod option_list;
 mod options;
+pub(crate) mod reassembled;
 mod sctp;
 mod span;
 mod tcp;
@@ -156,12 +157,7 @@ pub enum L4 {
     /// ICMP over IPv4 or ICMPv6 over IPv6.
     Icmp(Icmp),
     /// SCTP.
-    Sctp {
-        /// Type of the first chunk.
-        chunk: u8,
-        /// Verification tag; 0 with INIT only.
-        tag: u32,
-    },
+    Sctp(SctpPacket),
 }
 
 /// A TCP segment (RFC 9293).
@@ -179,6 +175,19 @@ pub struct TcpSegment {
     pub payload: u16,
     /// Window scale of a SYN (RFC 7323), at most 14.
     pub window_scale: Option<u8>,
+}
+
+/// An SCTP packet (RFC 9260), as its first chunk tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SctpPacket {
+    /// Type of the first chunk.
+    pub chunk: u8,
+    /// Verification tag of the common header; 0 with INIT only.
+    pub tag: u32,
+    /// Initiate Tag of an INIT or INIT-ACK, otherwise 0.
+    pub initiate_tag: u32,
+    /// T bit of an ABORT or SHUTDOWN-COMPLETE: the tag is the sender's own (RFC 9260, 8.5.1).
+    pub reflected: bool,
 }
 
 /// An ICMP (RFC 792) or ICMPv6 (RFC 4443) message.

@@ -1,27 +1,35 @@
 //! The SCTP common header and the chunks behind it (RFC 9260).
 
+use super::SctpPacket;
 use super::span::{Span, be16, be32};
 use super::transport::ports;
 use crate::verdict::DropReason;
 
 const INIT: u8 = 1;
 const INIT_ACK: u8 = 2;
+const ABORT: u8 = 6;
 const COOKIE_ECHO: u8 = 10;
 const COOKIE_ACK: u8 = 11;
 const SHUTDOWN_COMPLETE: u8 = 14;
 
-/// Ports, type of the first chunk, and verification tag of the packet in `l4`.
-pub(super) fn parse(l4: Span<'_>) -> Result<((u16, u16), u8, u32), DropReason> {
+/// Ports of the packet in `l4`, and what its header and first chunk tell.
+pub(super) fn parse(l4: Span<'_>) -> Result<((u16, u16), SctpPacket), DropReason> {
     let header = l4.header::<12>(DropReason::SctpHeader)?;
     let ports = ports(header)?;
     let tag = be32::<4, _>(header);
-    let first = l4.skip(12).header::<4>(DropReason::SctpChunk)?[0];
+    let [first, flags, ..] = *l4.skip(12).header::<4>(DropReason::SctpChunk)?;
     // 8.5.1: INIT comes before there are tags, and nothing else does.
     if (first == INIT) != (tag == 0) {
         return Err(DropReason::SctpChunk);
     }
     check_chunks(l4.skip(12))?;
-    Ok((ports, first, tag))
+    let initiate_tag = match first {
+        // 3.3.2 and 3.3.3: behind type, flags and length.
+        INIT | INIT_ACK => be32::<4, _>(l4.skip(12).header::<8>(DropReason::SctpChunk)?),
+        _ => 0,
+    };
+    let reflected = matches!(first, ABORT | SHUTDOWN_COMPLETE) && flags & 1 != 0;
+    Ok((ports, SctpPacket { chunk: first, tag, initiate_tag, reflected }))
 }
 
 /// Checks that chunks follow each other to the end of the packet (3.2), that those that are sent

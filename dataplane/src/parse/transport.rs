@@ -26,9 +26,9 @@ pub(super) fn parse(packet: &mut IpPacket, l4: Span<'_>) -> Result<(), DropReaso
             (packet.src_port, packet.dst_port) = ports(header)?;
         }
         protocol::SCTP => {
-            let (ports, chunk, tag) = sctp::parse(l4)?;
+            let (ports, sctp) = sctp::parse(l4)?;
             (packet.src_port, packet.dst_port) = ports;
-            packet.l4 = L4::Sctp { chunk, tag };
+            packet.l4 = L4::Sctp(sctp);
         }
         protocol::ICMP if packet.family == Family::V4 => {
             let icmp = read_icmp(l4, 8, 0)?;

@@ -90,7 +90,7 @@ fn addresses_tell_the_sides() {
     let report = run(&capture, &by_address(), &web(), 1);
     assert_eq!(report.forwarded_records, [false, true, true, true]);
     assert_eq!((report.packets, report.forwarded, report.flows), (4, 3, 1));
-    assert_eq!(report.drops[DropReason::PolicyDefault as usize], 1);
+    assert_eq!(report.drops[DropReason::TcpNotOpen as usize], 1);
     assert_eq!(report.passed[PassReason::Flow as usize], 2);
     assert_eq!((report.hits, report.unmapped, report.cut), (vec![3], 0, 0));
 }
@@ -115,15 +115,16 @@ fn the_longest_prefix_tells_the_zone_whatever_the_order() {
 #[test]
 fn a_file_tells_the_side_its_packets_come_from() {
     // Both captures were taken on the wire of one port each, and show what came in there.
-    let capture = capture(&[&[there(SYN), there(ACK)], &[back(SYN | ACK)]]);
+    let capture = capture(&[&[there(SYN)], &[back(SYN | ACK)], &[there(ACK)]]);
     let sides = SideMap {
-        files: vec![Some(CLIENTS), Some(SERVERS)],
+        files: vec![Some(CLIENTS), Some(SERVERS), Some(CLIENTS)],
         pair: Some([CLIENTS, SERVERS]),
         ..SideMap::default()
     };
     assert_eq!(forwarded(&capture, &sides, &web()), [true, true, true]);
     // The file counts more than the address.
-    let swapped = SideMap { files: vec![Some(SERVERS), Some(CLIENTS)], ..by_address() };
+    let files = vec![Some(SERVERS), Some(CLIENTS), Some(SERVERS)];
+    let swapped = SideMap { files, ..by_address() };
     assert_eq!(forwarded(&capture, &swapped, &web()), [false, false, false]);
 }
 
@@ -250,7 +251,7 @@ fn a_repeat_of_none_and_a_capture_of_none_are_no_packets() {
 #[test]
 fn time_that_steps_back_in_a_capture_does_no_harm() {
     // The second file begins when the first did; unsorted, its packets come later.
-    let capture = capture(&[&[there(SYN), there(ACK), there(ACK)], &[back(ACK), there(ACK)]]);
+    let capture = capture(&[&[there(SYN), back(SYN | ACK), there(ACK)], &[back(ACK), there(ACK)]]);
     assert_eq!(forwarded(&capture, &by_address(), &web()), [true; 5]);
 }
 

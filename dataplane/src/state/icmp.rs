@@ -8,6 +8,7 @@
 //! [`TcpState::in_flight`]: super::tcp::TcpState::in_flight
 //! [`SctpState::sent`]: super::sctp::SctpState::sent
 
+use crate::flows::Rate;
 use crate::parse::protocol;
 use crate::verdict::DropReason;
 use classifier::Family;
@@ -232,7 +233,7 @@ fn transport(mut quote: Quote, family: Family, bytes: &[u8]) -> Option<Quote> {
     Some(quote)
 }
 
-/// A rate limit, as a bucket that fills by the clock and that each error takes one token from.
+/// A rate limit, as a bucket that fills by the clock and that each packet takes one token from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TokenBucket {
     /// Tokens in it, in billionths, so that a nanosecond at one a second is one unit.
@@ -245,24 +246,22 @@ pub(crate) struct TokenBucket {
 impl TokenBucket {
     const TOKEN: u64 = 1_000_000_000;
 
-    /// A full bucket at `now`, in nanoseconds: `burst` errors at once, `per_second` after that.
-    pub(crate) fn new(per_second: u32, burst: u32, now: u64) -> TokenBucket {
-        let level = u64::from(burst) * Self::TOKEN;
-        TokenBucket { level, filled_at: now, per_second, burst }
+    /// A full bucket.
+    pub(crate) fn full(Rate { per_second, burst }: Rate) -> TokenBucket {
+        TokenBucket { level: u64::from(burst) * Self::TOKEN, filled_at: 0, per_second, burst }
     }
 
-    /// Takes a token at `now`.
-    ///
-    /// # Errors
-    /// [`DropReason::IcmpErrorRate`]: there is none. A clock that steps back fills nothing.
-    pub(crate) fn take(&mut self, now: u64) -> Result<(), DropReason> {
+    /// Takes a token at `now`, in nanoseconds; `false` if there is none. A clock that steps back
+    /// fills nothing.
+    pub(crate) fn take(&mut self, now: u64) -> bool {
         let elapsed = now.saturating_sub(self.filled_at);
         self.filled_at = now;
         let filled = elapsed.saturating_mul(u64::from(self.per_second));
         let full = u64::from(self.burst) * Self::TOKEN;
         self.level = self.level.saturating_add(filled).min(full);
-        self.level = self.level.checked_sub(Self::TOKEN).ok_or(DropReason::IcmpErrorRate)?;
-        Ok(())
+        let left = self.level.checked_sub(Self::TOKEN);
+        self.level = left.unwrap_or(self.level);
+        left.is_some()
     }
 }
 

@@ -12,6 +12,7 @@
 //! association with several addresses begins to use another path (RFC 9260, 5.4); its tags are
 //! learnt from it and its answer.
 
+pub(crate) use crate::parse::SctpPacket;
 use crate::verdict::DropReason;
 
 /// Chunk types (RFC 9260, 3.2).
@@ -26,19 +27,6 @@ mod chunk {
     pub const COOKIE_ECHO: u8 = 10;
     pub const COOKIE_ACK: u8 = 11;
     pub const SHUTDOWN_COMPLETE: u8 = 14;
-}
-
-/// The fields of an SCTP packet that its state depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SctpPacket {
-    /// Type of the first chunk.
-    pub chunk: u8,
-    /// Verification tag of the common header.
-    pub tag: u32,
-    /// Initiate Tag of an INIT or INIT-ACK, otherwise 0.
-    pub initiate_tag: u32,
-    /// T bit of an ABORT or SHUTDOWN-COMPLETE: the tag is the sender's own (RFC 9260, 8.5.1).
-    pub reflected: bool,
 }
 
 /// How far an association is: each has a timeout of its own.

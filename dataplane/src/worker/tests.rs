@@ -1,14 +1,16 @@
 //! Workers over ports in memory: what passes, what is dropped and why, and that every frame is
 //! counted once.
 
+mod established;
+mod fragments;
 mod handover;
 mod model;
 
 use super::*;
 use crate::flows::FlowConfig;
 use crate::ports::memory::MemoryPorts;
-use crate::testing::{arp, ethernet, frame, icmp, table, tcp, udp};
-use crate::verdict::DropReason as D;
+use crate::testing::{arp, ethernet, frame, icmp, table, tcp, tcp_at, udp};
+use crate::verdict::{Action, DropReason as D, PassReason};
 use classifier::{AddressMatch, PortRange, Rule};
 
 const CLIENTS: ZoneId = ZoneId(0);
@@ -43,6 +45,11 @@ fn web_only() -> Vec<NamedRule> {
     vec![("web", towards_servers(6, 80), Action::Allow)]
 }
 
+/// Room for few flows, so that tables are quickly made.
+fn small() -> FlowConfig {
+    FlowConfig { capacity: 1024, capacity_v6: 512, ..FlowConfig::default() }
+}
+
 /// A worker of a wire between two zones.
 struct Lab {
     worker: Worker<MemoryPorts>,
@@ -52,7 +59,7 @@ struct Lab {
 
 impl Lab {
     fn new(rules: &[NamedRule]) -> Self {
-        Lab::with(0, Arc::new(table(1, rules, 1)), FlowConfig::default(), None)
+        Lab::with(0, Arc::new(table(1, rules, 1)), small(), None)
     }
 
     fn with(
@@ -69,7 +76,8 @@ impl Lab {
                 PortPlan { egress: LEFT, zone: SERVERS },
             ],
             table: table.clone(),
-            flows: FlowTable::new(flows),
+            flows: Flows::new(flows),
+            fragments: FragmentConfig { max_frames: 64, max_datagrams: 32, ..Default::default() },
             handover,
             ethertypes: vec![0x9999, 0x88cc],
             parse: ParseOptions::STRICT,
@@ -123,12 +131,23 @@ impl Lab {
         (passed, drops)
     }
 
+    /// Flows at hand.
+    fn flows(&self) -> u64 {
+        u64::from(self.worker.flows.table.flows())
+    }
+
+    /// Flows opened so far.
+    fn opened(&self) -> u64 {
+        self.worker.flows.table.counts().opened
+    }
+
     /// rx = tx + drops + held, in frames.
     fn assert_conserved(&self) {
         for port in [LEFT, RIGHT] {
             let (here, there) = (&self.tally.ports[port], &self.tally.ports[1 - port]);
             let drops: u64 = here.drops.iter().map(|drop| drop.get()).sum();
-            let accounted = there.tx_packets.get() + drops + here.held.get();
+            let accounted =
+                there.tx_packets.get() + drops + here.held.get() + here.reassembling.get();
             assert_eq!(here.rx_packets.get(), accounted, "port {port}");
         }
     }
@@ -153,7 +172,7 @@ fn an_allowed_packet_opens_a_flow_and_its_reply_passes() {
     assert_eq!(lab.send(RIGHT, tcp_to_client(SYN | ACK)), BY_FLOW);
     assert_eq!(lab.send(LEFT, tcp_to_server(ACK)), BY_FLOW);
     assert_eq!(lab.table.hits(), [3]);
-    assert_eq!(lab.worker.flows.open_flows(), 1);
+    assert_eq!(lab.flows(), 1);
     assert_eq!(lab.tally.common.flows.get(), 1);
     lab.assert_conserved();
 }
@@ -161,10 +180,11 @@ fn an_allowed_packet_opens_a_flow_and_its_reply_passes() {
 #[test]
 fn a_reply_without_a_flow_is_dropped_and_so_is_one_from_the_wrong_side() {
     let mut lab = Lab::new(&web_only());
-    assert_eq!(lab.send(RIGHT, tcp_to_client(SYN | ACK)), DEFAULT);
+    const NOT_OPEN: Outcome = Outcome::Drop(D::TcpNotOpen);
+    assert_eq!(lab.send(RIGHT, tcp_to_client(SYN | ACK)), NOT_OPEN);
     assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
-    assert_eq!(lab.send(LEFT, tcp_to_client(SYN | ACK)), DEFAULT, "from the client's side");
-    assert_eq!(lab.send(RIGHT, tcp_to_server(ACK)), DEFAULT, "from the server's side");
+    assert_eq!(lab.send(LEFT, tcp_to_client(SYN | ACK)), NOT_OPEN, "from the client's side");
+    assert_eq!(lab.send(RIGHT, tcp_to_server(ACK)), NOT_OPEN, "from the server's side");
     assert_eq!(lab.table.hits(), [1]);
 }
 
@@ -185,12 +205,12 @@ fn a_rule_that_denies_and_no_rule_at_all_are_different_reasons() {
 }
 
 #[test]
-fn an_unsolicited_echo_reply_is_judged_by_the_rules_and_opens_nothing() {
+fn an_echo_reply_that_nobody_asked_for_is_dropped_whatever_the_rules_say() {
     let any = Rule { from_zone: Some(CLIENTS), ..Rule::ANY };
     let mut lab = Lab::new(&[("out", any, Action::Allow)]);
     let echo = |src, dst, kind| frame(src, dst, 1, &icmp(kind, 0, 7));
-    assert_eq!(lab.send(LEFT, echo(CLIENT, SERVER, 0)), BY_RULE);
-    assert_eq!(lab.worker.flows.open_flows(), 0);
+    assert_eq!(lab.send(LEFT, echo(CLIENT, SERVER, 0)), Outcome::Drop(D::IcmpUnasked));
+    assert_eq!(lab.flows(), 0);
     assert_eq!(lab.send(RIGHT, echo(SERVER, CLIENT, 8)), DEFAULT, "nobody allows servers to ask");
     assert_eq!(lab.send(LEFT, echo(CLIENT, SERVER, 8)), BY_RULE);
     assert_eq!(lab.send(RIGHT, echo(SERVER, CLIENT, 0)), BY_FLOW);
@@ -198,12 +218,23 @@ fn an_unsolicited_echo_reply_is_judged_by_the_rules_and_opens_nothing() {
 }
 
 #[test]
-fn an_icmp_error_is_judged_one_by_one() {
+fn messages_without_flows_are_judged_one_by_one() {
     let mut lab = Lab::new(&[("icmp", Rule { protocol: Some(1), ..Rule::ANY }, Action::Allow)]);
     for _ in 0..2 {
-        assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(3, 1, 0))), BY_RULE);
+        // Timestamp request and reply.
+        assert_eq!(lab.send(LEFT, frame(CLIENT, SERVER, 1, &icmp(13, 0, 0))), BY_RULE);
+        assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(14, 0, 0))), BY_RULE);
     }
-    assert_eq!(lab.worker.flows.open_flows(), 0);
+    assert_eq!(lab.flows(), 0);
+}
+
+#[test]
+fn a_segment_that_belongs_to_no_connection_is_dropped_whatever_the_rules_say() {
+    let mut lab = Lab::new(&[("any", Rule::ANY, Action::Allow)]);
+    for flags in [ACK, FIN | ACK, RST, RST | ACK, SYN | ACK] {
+        assert_eq!(lab.send(LEFT, tcp_to_server(flags)), Outcome::Drop(D::TcpNotOpen));
+    }
+    assert_eq!((lab.flows(), lab.table.hits()), (0, vec![0]));
 }
 
 #[test]
@@ -213,12 +244,12 @@ fn a_new_table_stops_both_directions_of_a_flow_it_denies() {
         assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
         lab.take(2, &[("web", towards_servers(6, 80), Action::Deny)]);
         let packet = |side| if side == LEFT { tcp_to_server(ACK) } else { tcp_to_client(ACK) };
-        let denied = |side| {
-            if side == LEFT { Outcome::Drop(D::PolicyDeny) } else { DEFAULT }
-        };
-        assert_eq!(lab.send(first, packet(first)), denied(first));
-        assert_eq!(lab.send(1 - first, packet(1 - first)), denied(1 - first));
-        assert_eq!((lab.worker.flows.open_flows(), lab.worker.flows.closed()), (0, 1));
+        assert_eq!(lab.send(first, packet(first)), Outcome::Drop(D::PolicyDeny));
+        let drop = lab.worker.recent.iter().next().expect("it was remembered");
+        assert_eq!(drop.rule, Some(0), "the rule that ended the flow");
+        assert_eq!(lab.send(1 - first, packet(1 - first)), Outcome::Drop(D::TcpNotOpen));
+        assert_eq!((lab.flows(), lab.worker.flows.table.counts().closed), (0, 1));
+        assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), Outcome::Drop(D::PolicyDeny));
     }
 }
 
@@ -241,13 +272,17 @@ fn a_flow_that_a_new_table_allows_moves_to_its_rule() {
 #[test]
 fn a_syn_over_a_closed_connection_is_judged_anew() {
     let mut lab = Lab::new(&web_only());
+    let to_server = |flags, seq, ack| frame(CLIENT, SERVER, 6, &tcp_at(1000, 80, flags, seq, ack));
+    let to_client = |flags, seq, ack| frame(SERVER, CLIENT, 6, &tcp_at(80, 1000, flags, seq, ack));
     assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
     assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_FLOW, "a retransmission");
-    assert_eq!(lab.send(RIGHT, tcp_to_client(FIN | ACK)), BY_FLOW);
-    assert_eq!(lab.send(LEFT, tcp_to_server(FIN | ACK)), BY_FLOW);
-    assert_eq!(lab.send(RIGHT, tcp_to_client(ACK)), BY_FLOW, "the last acknowledgement");
-    assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
-    assert_eq!((lab.worker.flows.opened(), lab.worker.flows.open_flows()), (2, 1));
+    assert_eq!(lab.send(RIGHT, tcp_to_client(SYN | ACK)), BY_FLOW);
+    assert_eq!(lab.send(LEFT, tcp_to_server(ACK)), BY_FLOW);
+    assert_eq!(lab.send(RIGHT, to_client(FIN | ACK, 2, 2)), BY_FLOW);
+    assert_eq!(lab.send(LEFT, to_server(FIN | ACK, 2, 3)), BY_FLOW);
+    assert_eq!(lab.send(RIGHT, to_client(ACK, 3, 3)), BY_FLOW, "the last acknowledgement");
+    assert_eq!(lab.send(LEFT, to_server(SYN, 10, 0)), BY_RULE);
+    assert_eq!((lab.opened(), lab.flows()), (2, 1));
 }
 
 #[test]
@@ -257,7 +292,10 @@ fn an_idle_flow_is_forgotten_after_its_timeout() {
     let answer = || frame(SERVER, CLIENT, 17, &udp(53, 1000, &[]));
     lab.worker.ports.set_clock(120 * SECOND);
     assert_eq!(lab.send(RIGHT, answer()), BY_FLOW);
-    lab.worker.ports.set_clock(240 * SECOND + 1);
+    // The first answer makes it two-sided, with a longer timeout; later ones refresh nothing.
+    lab.worker.ports.set_clock(420 * SECOND);
+    assert_eq!(lab.send(RIGHT, answer()), BY_FLOW);
+    lab.worker.ports.set_clock(420 * SECOND + SECOND / 16);
     assert_eq!(lab.send(RIGHT, answer()), DEFAULT);
 }
 
@@ -268,21 +306,22 @@ fn arp_passes_between_the_zones() {
         let request = ethernet(&[], 0x0806, &arp(1, [10, 0, 0, 1], [10, 0, 0, 2]));
         assert_eq!(lab.send(port, request), Outcome::Forward(PassReason::Arp));
     }
-    assert_eq!(lab.worker.flows.open_flows(), 0);
+    assert_eq!(lab.flows(), 0);
 }
 
 #[test]
-fn neighbour_discovery_passes_with_hop_limit_255_and_is_judged_by_rules_with_64() {
+fn neighbour_discovery_passes_with_hop_limit_255_only() {
     let mut lab = Lab::new(&[]);
     let mut message = icmp(135, 0, 0);
-    message.resize(32, 0);
+    // The target, fe80::2.
+    message.extend([0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
     let mut solicitation = frame("fe80::1", "ff02::1:ff00:2", 58, &message);
     solicitation[14 + 7] = 255;
     let passes = Outcome::Forward(PassReason::NeighbourDiscovery);
     assert_eq!(lab.send(LEFT, solicitation.clone()), passes);
     assert_eq!(lab.send(RIGHT, solicitation.clone()), passes);
     solicitation[14 + 7] = 64;
-    assert_eq!(lab.send(LEFT, solicitation), DEFAULT);
+    assert_eq!(lab.send(LEFT, solicitation), Outcome::Drop(D::NeighbourInvalid));
 }
 
 #[test]
@@ -331,16 +370,34 @@ fn what_the_transmit_ring_has_no_room_for_is_dropped_counted_and_remembered() {
 }
 
 #[test]
-fn a_full_flow_table_drops_what_would_open_a_flow() {
+fn a_full_flow_table_keeps_what_is_established() {
     let config = FlowConfig { capacity: 2, ..FlowConfig::default() };
     let mut lab = Lab::with(0, Arc::new(table(1, &web_only(), 1)), config, None);
-    let syn = |port| frame(CLIENT, SERVER, 6, &tcp(port, 80, SYN));
-    assert_eq!(lab.send(LEFT, syn(1)), BY_RULE);
-    assert_eq!(lab.send(LEFT, syn(2)), BY_RULE);
-    assert_eq!(lab.send(LEFT, syn(3)), Outcome::Drop(D::FlowTableFull));
-    assert_eq!(lab.send(LEFT, syn(1)), BY_FLOW);
-    assert_eq!(lab.table.hits(), [4]);
+    let there = |port, flags| frame(CLIENT, SERVER, 6, &tcp(port, 80, flags));
+    let back = |port, flags| frame(SERVER, CLIENT, 6, &tcp(80, port, flags));
+    assert_eq!(lab.send(LEFT, there(1, SYN)), BY_RULE);
+    assert_eq!(lab.send(LEFT, there(2, SYN)), BY_RULE);
+    assert_eq!(lab.send(LEFT, there(3, SYN)), BY_RULE, "the oldest half-open one gives way");
+    assert_eq!(lab.send(RIGHT, back(1, SYN | ACK)), Outcome::Drop(D::TcpNotOpen));
+    for port in [2, 3] {
+        assert_eq!(lab.send(RIGHT, back(port, SYN | ACK)), BY_FLOW);
+        assert_eq!(lab.send(LEFT, there(port, ACK)), BY_FLOW);
+    }
+    assert_eq!(lab.send(LEFT, there(4, SYN)), Outcome::Drop(D::FlowTableFull));
+    assert_eq!(lab.send(LEFT, there(2, ACK)), BY_FLOW);
+    assert_eq!(lab.table.hits(), [9]);
     lab.assert_conserved();
+}
+
+#[test]
+fn a_source_opens_no_more_flows_than_its_quota() {
+    let config = FlowConfig { quota: 2, ..small() };
+    let mut lab = Lab::with(0, Arc::new(table(1, &web_only(), 1)), config, None);
+    let syn = |client, port| frame(client, SERVER, 6, &tcp(port, 80, SYN));
+    assert_eq!(lab.send(LEFT, syn(CLIENT, 1)), BY_RULE);
+    assert_eq!(lab.send(LEFT, syn(CLIENT, 2)), BY_RULE);
+    assert_eq!(lab.send(LEFT, syn(CLIENT, 3)), Outcome::Drop(D::FlowQuota));
+    assert_eq!(lab.send(LEFT, syn("10.0.0.9", 3)), BY_RULE);
 }
 
 #[test]
@@ -352,7 +409,7 @@ fn one_burst_opens_a_flow_once() {
     lab.judge(LEFT);
     let passed = |reason: PassReason| lab.tally.ports[LEFT].passed[reason as usize].get();
     assert_eq!((passed(PassReason::Rule), passed(PassReason::Flow)), (1, BURST as u64 - 1));
-    assert_eq!((lab.worker.flows.opened(), lab.table.hits()), (1, vec![BURST as u64]));
+    assert_eq!((lab.opened(), lab.table.hits()), (1, vec![BURST as u64]));
     assert_eq!(lab.tally.common.bursts.get(), 1);
 }
 

@@ -45,27 +45,6 @@ fn keys_of_tables_differ() {
     assert_ne!(a.0[0], a.0[1]);
 }
 
-#[test]
-fn workers_get_even_shares_and_the_flows_of_one_spread_over_its_index() {
-    let key = HashKey::random();
-    for workers in [1u16, 2, 3, 4, 7] {
-        let mut shares = vec![0u32; usize::from(workers)];
-        let mut buckets = [0u32; 64];
-        for n in 0..70_000 {
-            let hash = v4(1, n).0.hash(key);
-            let worker = worker_of(hash, workers);
-            shares[usize::from(worker)] += 1;
-            if worker == 0 {
-                buckets[hash as usize % 64] += 1;
-            }
-        }
-        let mean = 70_000 / u32::from(workers);
-        assert!(shares.iter().all(|&s| s.abs_diff(mean) < mean / 10), "{shares:?}");
-        let mean = shares[0] / 64;
-        assert!(buckets.iter().all(|&b| b.abs_diff(mean) < mean / 2), "{buckets:?}");
-    }
-}
-
 /// Keys that an attacker makes who believes to know the hash: all for the same two buckets.
 fn colliding(table: &FlowTable, count: usize) -> Vec<(FlowKey, Direction)> {
     let of = |key: &FlowKey| table.index.buckets_of(table.hash(key));

@@ -122,7 +122,14 @@ fn memory_is_what_the_documentation_says() {
     let bytes = table.bytes_per_flow();
     assert_eq!(
         bytes,
-        BytesPerFlow { record: 64, nodes: 17, index: 8, sources: 24, addresses_v6: 32 }
+        crate::flowtable::report::BytesPerFlow {
+            record: 64,
+            nodes: 17,
+            opening: 16,
+            index: 8,
+            sources: 24,
+            addresses_v6: 32
+        }
     );
     let all = 1_048_576 * bytes.v6();
     let used = table.memory_usage();

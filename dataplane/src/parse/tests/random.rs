@@ -83,7 +83,7 @@ fn assert_sound(packet: &IpPacket, frame: &[u8]) {
         L4::Icmp(icmp) => {
             assert_eq!((packet.src_port, packet.dst_port), (icmp.kind.into(), icmp.code.into()));
         }
-        L4::Sctp { chunk, tag } => assert_eq!(chunk == 1, tag == 0),
+        L4::Sctp(SctpPacket { chunk, tag, .. }) => assert_eq!(chunk == 1, tag == 0),
         L4::None => assert!(!matches!(packet.protocol, 6 | 132)),
     }
     // Nothing behind the packet counts, and nothing is read of it.

@@ -39,7 +39,10 @@ fn an_sctp_packet_has_a_header_of_twelve_bytes_and_a_chunk() {
         let bytes = sctp(5, 6, 0x0102_0304, &[(0, &[1; 13])]);
         let packet = accepted(&frame(src, dst, 132, &bytes));
         assert_eq!((packet.src_port, packet.dst_port), (5, 6));
-        assert_eq!(packet.l4, L4::Sctp { chunk: 0, tag: 0x0102_0304 });
+        assert_eq!(
+            packet.l4,
+            L4::Sctp(SctpPacket { chunk: 0, tag: 0x0102_0304, initiate_tag: 0, reflected: false })
+        );
         assert_eq!(refused(&frame(src, dst, 132, &bytes[..11])), D::SctpHeader);
         for len in 12..bytes.len() {
             assert_eq!(refused(&frame(src, dst, 132, &bytes[..len])), D::SctpChunk, "{len}");
@@ -49,13 +52,19 @@ fn an_sctp_packet_has_a_header_of_twelve_bytes_and_a_chunk() {
 
 #[test]
 fn an_sctp_tag_is_0_with_init_and_only_with_it() {
-    let read = |tag, kind, content: &[u8]| {
-        whole(&frame(SRC, DST, 132, &sctp(5, 6, tag, &[(kind, content)])))
-            .map(|p| packet_of(Ok(p)).l4)
-    };
-    assert_eq!(read(0, 1, INIT), Ok(L4::Sctp { chunk: 1, tag: 0 }));
+    let read =
+        |tag, kind, content: &[u8]| {
+            whole(&frame(SRC, DST, 132, &sctp(5, 6, tag, &[(kind, content)]))).map(|p| {
+                match packet_of(Ok(p)).l4 {
+                    L4::Sctp(packet) => (packet.chunk, packet.tag, packet.initiate_tag),
+                    other => panic!("{other:?}"),
+                }
+            })
+        };
+    let initiate_tag = u32::from_be_bytes([INIT[0], INIT[1], INIT[2], INIT[3]]);
+    assert_eq!(read(0, 1, INIT), Ok((1, 0, initiate_tag)));
     assert_eq!(read(9, 1, INIT), Err(D::SctpChunk));
-    assert_eq!(read(9, 2, INIT), Ok(L4::Sctp { chunk: 2, tag: 9 }));
+    assert_eq!(read(9, 2, INIT), Ok((2, 9, initiate_tag)));
     assert_eq!(read(0, 2, INIT), Err(D::SctpChunk));
     assert_eq!(read(0, 0, &[0; 13]), Err(D::SctpChunk));
     // Too short for what an INIT says.

@@ -1,6 +1,7 @@
 //! Quoted packets against etherparse, which makes them, and the token bucket by hand.
 
 use super::*;
+use crate::flows::Rate;
 use etherparse::{IpNumber, Ipv6Extensions, PacketBuilder};
 
 const SECOND: u64 = 1_000_000_000;
@@ -172,29 +173,32 @@ fn nothing_in_a_quote_makes_it_panic() {
     }
 }
 
+fn full(per_second: u32, burst: u32) -> TokenBucket {
+    TokenBucket::full(Rate { per_second, burst })
+}
+
 #[test]
 fn a_bucket_gives_its_burst_and_then_its_rate() {
-    let mut bucket = TokenBucket::new(10, 3, 5 * SECOND);
-    let none = Err(DropReason::IcmpErrorRate);
+    let mut bucket = full(10, 3);
     let now = 5 * SECOND;
-    assert_eq!([(); 4].map(|()| bucket.take(now)), [Ok(()), Ok(()), Ok(()), none]);
-    assert_eq!(bucket.take(now + SECOND / 10 - 1), none);
-    assert_eq!(bucket.take(now + SECOND / 10), Ok(()));
-    assert_eq!(bucket.take(now + SECOND / 10), none);
+    assert_eq!([(); 4].map(|()| bucket.take(now)), [true, true, true, false]);
+    assert!(!bucket.take(now + SECOND / 10 - 1));
+    assert!(bucket.take(now + SECOND / 10));
+    assert!(!bucket.take(now + SECOND / 10));
     // Never more than the burst, however long it waits.
     let later = now + 1_000_000 * SECOND;
-    assert_eq!([(); 4].map(|()| bucket.take(later)), [Ok(()), Ok(()), Ok(()), none]);
+    assert_eq!([(); 4].map(|()| bucket.take(later)), [true, true, true, false]);
     // A clock that steps back, as in a replay, neither panics nor fills.
-    assert_eq!(bucket.take(0), none);
-    assert_eq!(TokenBucket::new(10, 0, 0).take(u64::MAX), none);
-    assert_eq!(TokenBucket::new(u32::MAX, u32::MAX, 0).take(u64::MAX), Ok(()));
-    assert_eq!(TokenBucket::new(0, 1, 0).take(1), Ok(()));
+    assert!(!bucket.take(0));
+    assert!(!full(10, 0).take(u64::MAX));
+    assert!(full(u32::MAX, u32::MAX).take(u64::MAX));
+    assert!(full(0, 1).take(1));
 }
 
 #[test]
 fn over_a_long_time_a_bucket_gives_exactly_its_rate() {
-    let mut bucket = TokenBucket::new(7, 5, 0);
-    let taken = (0..100_000u64).filter(|tick| bucket.take(tick * 1_000_000).is_ok()).count();
+    let mut bucket = full(7, 5);
+    let taken = (0..100_000u64).filter(|tick| bucket.take(tick * 1_000_000)).count();
     // The burst, and 100 seconds at 7 a second: the last of these is due after the end.
     assert_eq!(taken, 5 + 699);
 }

@@ -17,8 +17,7 @@ impl Wire {
     pub fn new(workers: usize, rules: &[NamedRule], room: usize) -> Self {
         let table = Arc::new(table(1, rules, workers));
         let parts = join_with_room(workers, 2, 2048, room);
-        let worker =
-            |(number, part)| Lab::with(number, table.clone(), FlowConfig::default(), Some(part));
+        let worker = |(number, part)| Lab::with(number, table.clone(), small(), Some(part));
         Wire { labs: parts.into_iter().enumerate().map(worker).collect() }
     }
 
@@ -71,7 +70,7 @@ impl Wire {
 
     /// Flows in each worker's table.
     fn flows(&self) -> Vec<u64> {
-        self.labs.iter().map(|lab| lab.worker.flows.open_flows()).collect()
+        self.labs.iter().map(|lab| lab.flows()).collect()
     }
 
     /// The worker that owns what is sent between these two.
@@ -109,7 +108,10 @@ impl Wire {
             let rx = self.sum(|lab| lab.tally.ports[port].rx_packets.get());
             let tx = self.sum(|lab| lab.tally.ports[1 - port].tx_packets.get());
             let drops = self.sum(|lab| lab.tally.ports[port].drops.iter().map(|d| d.get()).sum());
-            let held = self.sum(|lab| lab.tally.ports[port].held.get());
+            let held = self.sum(|lab| {
+                let here = &lab.tally.ports[port];
+                here.held.get() + here.reassembling.get()
+            });
             let waiting = self.sum(|lab| {
                 let part = lab.worker.handover.as_ref().expect("a wire of several workers");
                 part.ways_out(port).iter().map(|link| link.waiting()).sum()
@@ -139,14 +141,13 @@ fn a_flow_has_one_state_whichever_queue_each_packet_takes() {
                     assert_eq!(wire.send(queue, LEFT, there(ACK)), BY_FLOW);
                     assert_eq!(wire.send((queue + 1) % 3, RIGHT, back(ACK)), BY_FLOW);
                 }
-                // Closed by a FIN on each of two queues, opened again on a third.
-                assert_eq!(wire.send(1, LEFT, there(FIN | ACK)), BY_FLOW);
-                assert_eq!(wire.send(2, RIGHT, back(FIN | ACK)), BY_FLOW);
+                // Reset on one queue, opened again on another.
+                assert_eq!(wire.send(1, LEFT, there(RST | ACK)), BY_FLOW);
                 assert_eq!(wire.send(0, LEFT, there(SYN)), BY_RULE);
                 assert_eq!(wire.flows().iter().sum::<u64>(), u64::from(client), "one table each");
             }
             wire.assert_conserved();
-            assert_eq!(wire.sum(|lab| lab.worker.flows.opened()), 40);
+            assert_eq!(wire.sum(|lab| lab.opened()), 40);
         }
     }
 }
@@ -155,7 +156,8 @@ fn a_flow_has_one_state_whichever_queue_each_packet_takes() {
 fn a_reply_without_a_flow_is_dropped_on_every_queue() {
     let mut wire = Wire::new(3, &web_only(), 16);
     for queue in 0..3 {
-        assert_eq!(wire.send(queue, RIGHT, tcp_to_client(SYN | ACK)), DEFAULT);
+        let refused = Outcome::Drop(D::TcpNotOpen);
+        assert_eq!(wire.send(queue, RIGHT, tcp_to_client(SYN | ACK)), refused);
     }
 }
 
@@ -165,7 +167,7 @@ fn the_later_table_stops_a_flow_on_every_queue() {
     assert_eq!(wire.send(0, LEFT, tcp_to_server(SYN)), BY_RULE);
     wire.take(2, &[]);
     assert_eq!(wire.send(1, RIGHT, tcp_to_client(SYN | ACK)), DEFAULT);
-    assert_eq!(wire.send(0, LEFT, tcp_to_server(ACK)), DEFAULT);
+    assert_eq!(wire.send(0, LEFT, tcp_to_server(ACK)), Outcome::Drop(D::TcpNotOpen));
     assert_eq!(wire.flows(), [0, 0]);
 }
 

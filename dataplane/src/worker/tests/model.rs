@@ -3,6 +3,9 @@
 
 use super::handover::Wire;
 use super::*;
+use crate::parse::TcpSegment;
+use crate::state::datagram::{DatagramClass, DatagramState, Refresh};
+use crate::state::tcp::{TcpClass, TcpConfig, TcpEvent, TcpState};
 use classifier::{Family, Linear, Lookup};
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -68,8 +71,36 @@ impl Packet {
             dst_port,
             from_zone,
             to_zone,
+            tcp_flags: u16::from(if self.kind == Kind::Tcp { self.flags } else { 0 }),
             ..PacketKey::empty(Family::V4)
         }
+    }
+
+    /// Its segment, as [`tcp`] writes it.
+    fn segment(&self) -> TcpSegment {
+        TcpSegment {
+            seq: if self.flags & SYN != 0 { 1 } else { 2 },
+            ack: 2,
+            flags: self.flags,
+            window: 0xffff,
+            payload: 0,
+            window_scale: None,
+        }
+    }
+
+    /// The flow that it begins.
+    fn begin(&self) -> Result<Machine, DropReason> {
+        match self.kind {
+            Kind::Tcp => TcpState::open(&self.segment(), &TcpConfig::default())
+                .map(|(state, _)| Machine::Tcp(state)),
+            Kind::Reply => Err(D::IcmpUnasked),
+            _ => Ok(Machine::Other(DatagramState::open().0)),
+        }
+    }
+
+    /// Flags of the packet that opened its flow.
+    fn opening_flags(&self) -> u8 {
+        if self.kind == Kind::Tcp { SYN } else { 0 }
     }
 
     /// The packet without what differs within one direction of a flow.
@@ -102,13 +133,43 @@ impl Packet {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What the machines, which have tests of their own, make of a flow.
+#[derive(Clone, Copy, Debug)]
+enum Machine {
+    Tcp(TcpState),
+    Other(DatagramState),
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Flow {
     last_seen: u64,
-    fins: [bool; 2],
-    reset: bool,
+    machine: Machine,
+    timeout: u64,
     generation: u64,
     rule: usize,
+}
+
+/// Seconds that the flow of a packet lives.
+fn timeout(kind: Kind, machine: &Machine) -> u64 {
+    match (kind, machine) {
+        (_, Machine::Tcp(state)) => match state.class() {
+            TcpClass::SynSent => 30,
+            TcpClass::SynReceived => 60,
+            TcpClass::Established | TcpClass::FinWait | TcpClass::HalfClosed => 7440,
+            TcpClass::Closing | TcpClass::TimeWait | TcpClass::Closed => 240,
+        },
+        (Kind::Request | Kind::Reply, _) => 60,
+        (kind, Machine::Other(state)) => {
+            let mut asked = *state;
+            let answered = asked.observe(true, Refresh::Opener).class == DatagramClass::TwoSided;
+            match (kind == Kind::Udp, answered) {
+                (true, false) => 120,
+                (true, true) => 300,
+                (false, false) => 60,
+                (false, true) => 600,
+            }
+        }
+    }
 }
 
 /// The slow model.
@@ -142,73 +203,111 @@ impl Model {
     /// The verdict of a packet at `now`, seconds.
     fn verdict(&mut self, packet: &Packet, now: u64) -> Outcome {
         let opener = packet.opener();
-        let reply_only = packet.kind == Kind::Reply;
-        let own = (!reply_only && self.flows.contains_key(&opener)).then_some((opener, 0));
+        let is_reply = packet.kind == Kind::Reply;
+        self.flows.retain(|_, flow| now - flow.last_seen <= flow.timeout);
+        let own = (!is_reply && self.flows.contains_key(&opener)).then_some((opener, true));
         let known =
-            own.or(packet.answered().filter(|a| self.flows.contains_key(a)).map(|a| (a, 1)));
-        if let Some((opener, side)) = known
-            && let Some(rule) = self.still_passes(&opener, packet, now)
-        {
-            self.touch(&opener, side, packet, now);
-            self.hits[rule] += 1;
-            return BY_FLOW;
+            own.or(packet.answered().filter(|a| self.flows.contains_key(a)).map(|a| (a, false)));
+        let (mut revoked, mut denied) = (None, None);
+        if let Some((opener, from_opener)) = known {
+            match self.still_allowed(&opener) {
+                Ok(rule) => match self.go_on(&opener, from_opener, packet, now) {
+                    Some(Ok(())) => {
+                        self.hits[rule] += 1;
+                        return BY_FLOW;
+                    }
+                    Some(Err(reason)) => return Outcome::Drop(reason),
+                    None => {}
+                },
+                Err(None) => revoked = Some(DEFAULT),
+                Err(Some(rule)) => {
+                    revoked = Some(Outcome::Drop(D::PolicyDeny));
+                    denied = Some(rule);
+                }
+            }
         }
+        let machine = match packet.begin() {
+            Ok(machine) => machine,
+            Err(reason) => {
+                denied.into_iter().for_each(|rule| self.hits[rule] += 1);
+                return revoked.unwrap_or(Outcome::Drop(reason));
+            }
+        };
         let Some((rule, action)) = self.judge(&packet.key()) else { return DEFAULT };
         self.hits[rule] += 1;
         if action == Action::Deny {
             return Outcome::Drop(D::PolicyDeny);
         }
-        if !reply_only {
-            // Perhaps over the remains of a connection that the other side had opened.
-            packet.answered().map(|answered| self.flows.remove(&answered));
-            let flow = Flow { generation: self.generation, rule, ..Flow::default() };
-            self.flows.insert(opener, flow);
-            self.touch(&opener, 0, packet, now);
-        }
+        // Perhaps over the remains of a connection that the other side had opened.
+        packet.answered().map(|answered| self.flows.remove(&answered));
+        let timeout = timeout(packet.kind, &machine);
+        let generation = self.generation;
+        self.flows.insert(opener, Flow { last_seen: now, machine, timeout, generation, rule });
         BY_RULE
     }
 
-    /// The rule of a flow that lets its packet pass; forgets a flow that no longer does.
-    fn still_passes(&mut self, opener: &Packet, packet: &Packet, now: u64) -> Option<usize> {
+    /// The rule that still lets a flow pass; a flow that no rule allows any more is forgotten.
+    fn still_allowed(&mut self, opener: &Packet) -> Result<usize, Option<usize>> {
         let flow = self.flows[opener];
-        let closed = flow.reset || flow.fins == [true; 2];
-        let timeout = match (opener.kind, closed) {
-            (Kind::Tcp, true) => 240,
-            (Kind::Tcp, false) => 7440,
-            (Kind::Udp, _) => 120,
-            (Kind::Request | Kind::Reply, _) => 60,
-            (Kind::Gre, _) => 600,
-        };
-        let syn = packet.kind == Kind::Tcp && packet.flags == SYN;
-        if syn && closed && now - flow.last_seen <= timeout {
-            // A new connection takes its place if the rules allow it.
-            return None;
+        if flow.generation == self.generation {
+            return Ok(flow.rule);
         }
-        let judged = if flow.generation == self.generation {
-            Some((flow.rule, Action::Allow))
-        } else {
-            self.judge(&opener.key())
-        };
-        match judged {
-            Some((rule, Action::Allow)) if now - flow.last_seen <= timeout => {
+        // It was opened by a SYN.
+        let asked = PacketKey { tcp_flags: u16::from(opener.opening_flags()), ..opener.key() };
+        match self.judge(&asked) {
+            Some((rule, Action::Allow)) => {
                 let generation = self.generation;
                 self.flows.insert(*opener, Flow { rule, generation, ..flow });
-                Some(rule)
+                Ok(rule)
             }
-            _ => {
+            denied => {
                 self.flows.remove(opener);
-                None
+                Err(denied.map(|(rule, _)| rule))
             }
         }
     }
 
-    fn touch(&mut self, opener: &Packet, side: usize, packet: &Packet, now: u64) {
-        let flow = self.flows.get_mut(opener).expect("looked up or inserted before");
-        flow.last_seen = now;
-        if packet.kind == Kind::Tcp {
-            flow.reset |= packet.flags & RST != 0;
-            flow.fins[side] |= packet.flags & FIN != 0;
+    /// Takes a packet through its flow; `None` if it begins another.
+    fn go_on(
+        &mut self,
+        opener: &Packet,
+        from_opener: bool,
+        packet: &Packet,
+        now: u64,
+    ) -> Option<Result<(), DropReason>> {
+        let flow = self.flows.get_mut(opener).expect("looked up before");
+        match &mut flow.machine {
+            Machine::Tcp(state) => {
+                let was_closed = state.class() == TcpClass::Closed;
+                match state.observe(from_opener, &packet.segment(), &TcpConfig::default()) {
+                    Ok(TcpEvent::Pass { .. }) => {}
+                    Ok(TcpEvent::Challenge) => return Some(Ok(())),
+                    Ok(TcpEvent::Reopen) => return None,
+                    Err(reason) => {
+                        if state.class() == TcpClass::Closed && !was_closed {
+                            (flow.last_seen, flow.timeout) = (now, 240);
+                        }
+                        return Some(Err(reason));
+                    }
+                }
+            }
+            Machine::Other(state) => {
+                let event = match packet.kind {
+                    Kind::Request | Kind::Reply => {
+                        state.observe_echo(from_opener, packet.kind == Kind::Request)
+                    }
+                    _ => Ok(state.observe(from_opener, Refresh::Opener)),
+                };
+                match event {
+                    Ok(event) if !event.refresh => return Some(Ok(())),
+                    Ok(_) => {}
+                    Err(reason) => return Some(Err(reason)),
+                }
+            }
         }
+        flow.last_seen = now;
+        flow.timeout = timeout(packet.kind, &flow.machine);
+        Some(Ok(()))
     }
 }
 
@@ -220,7 +319,13 @@ fn packet() -> impl Strategy<Value = Packet> {
         2 => Just(Kind::Reply),
         1 => Just(Kind::Gre),
     ];
-    let flags = prop_oneof![3 => Just(SYN), 5 => Just(ACK), 2 => Just(FIN | ACK), 1 => Just(RST)];
+    let flags = prop_oneof![
+        4 => Just(SYN),
+        3 => Just(SYN | ACK),
+        5 => Just(ACK),
+        2 => Just(FIN | ACK),
+        1 => Just(RST | ACK),
+    ];
     // Few values, so that packets meet. Equal ports are among them; equal addresses do not pass the
     // parser.
     (0usize..2, kind, 1u8..4, 1u8..3, 1u16..4, 1u16..4, flags).prop_map(
@@ -264,7 +369,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         12 => prop::collection::vec(packet(), 1..8).prop_map(Step::Packets),
         1 => rules().prop_map(Step::Table),
-        2 => prop_oneof![0u64..5, Just(60), Just(61), Just(120), Just(240), Just(241), Just(7440)]
+        2 => prop_oneof![0u64..5, Just(30), Just(31), Just(60), Just(61),
+            Just(120), Just(240), Just(241), Just(300), Just(301), Just(600), Just(7440)]
             .prop_map(Step::Wait),
     ];
     prop::collection::vec(step, 1..60)
