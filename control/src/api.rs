@@ -267,11 +267,14 @@ pub struct Flow {
     pub wire: String,
     /// Its headers.
     pub headers: Headers,
-    /// Id of the rule that allows it; absent when the table that judged it is long gone.
+    /// Id of the rule that allows it; absent when no rule does any more and the flow may finish, and
+    /// when the table that judged it is long gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// Generation it was last judged by.
     pub generation: u64,
+    /// How far it is: `half_open`, `one_sided`, `established` or `closing`.
+    pub class: String,
     /// Since its last packet, seconds.
     pub idle_seconds: f64,
     /// Until it is closed if nothing comes, seconds.

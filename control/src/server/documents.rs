@@ -79,8 +79,9 @@ impl App {
         let flow = |record: &FlowRecord| api::Flow {
             wire: self.wire_name(record.wire),
             headers: self.headers(&record.key),
-            rule: self.rule_id(record.generation, record.rule),
+            rule: record.rule.and_then(|rule| self.rule_id(record.generation, rule)),
             generation: record.generation,
+            class: record.class.as_str().into(),
             idle_seconds: record.idle.as_secs_f64(),
             expires_in_seconds: record.expires_in.as_secs_f64(),
         };

@@ -6,9 +6,9 @@ use control::client::Client;
 use control::policy::{Compiler, Policy, ZoneMap};
 use control::server::{App, Revision, Server, Serving};
 use dataplane::{
-    AttachMode, Count, DropReason, DropRecord, FlowRecord, GatewayHandle, Link, PassReason,
+    AttachMode, Count, DropReason, DropRecord, FlowClass, FlowRecord, GatewayHandle, Link, PassReason,
     PortSnapshot, PublishError, Published, QueueSnapshot, RuleHits, Snapshot, SocketStatistics,
-    Table, WorkerSnapshot,
+    SourceFlows, Table, WorkerSnapshot,
 };
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -83,6 +83,8 @@ pub struct State {
     pub ports: Vec<PortSnapshot>,
     pub workers: Vec<WorkerSnapshot>,
     pub flows: Vec<FlowRecord>,
+    pub top_sources: Vec<SourceFlows>,
+    pub top_rules: Vec<(u32, u64)>,
     pub drops: Vec<DropRecord>,
     /// How long a publication takes.
     pub swap: Duration,
@@ -158,6 +160,14 @@ impl GatewayHandle for Fake {
 
     fn flows(&self, limit: usize) -> Vec<FlowRecord> {
         self.state().flows.iter().copied().take(limit).collect()
+    }
+
+    fn top_sources(&self, limit: usize) -> Vec<SourceFlows> {
+        self.state().top_sources.iter().copied().take(limit).collect()
+    }
+
+    fn top_rules(&self, limit: usize) -> Vec<(u32, u64)> {
+        self.state().top_rules.iter().copied().take(limit).collect()
     }
 
     fn recent_drops(&self, limit: usize) -> Vec<DropRecord> {
@@ -268,11 +278,14 @@ fn app_with(mut compiler: Compiler, policy: &str) -> (Arc<Fake>, Arc<App>) {
         flows: vec![FlowRecord {
             wire: 0,
             key: key(6, 40_000, 80),
-            rule: 0,
+            rule: Some(0),
             generation: 1,
+            class: FlowClass::Established,
             idle: Duration::from_secs(2),
             expires_in: Duration::from_secs(7438),
         }],
+        top_sources: vec![SourceFlows { address: [10, 0, 0, 1].into(), flows: 1 }],
+        top_rules: vec![(0, 1)],
         drops: vec![
             DropRecord {
                 age: Duration::from_millis(1500),

@@ -31,8 +31,6 @@ pub struct FlowEntry {
     pub timeout: u32,
     /// What the packet said that opened it.
     pub opening: Opening,
-    /// Protocol state.
-    pub state: [u8; 32],
 }
 
 /// Memory per flow in bytes, when the table is full.
@@ -127,7 +125,6 @@ impl FlowTable {
                 idle: table.wheel.since(record.last_seen),
                 timeout: table.timeouts[record.timeout.index()],
                 opening: table.opening(slot),
-                state: record.state,
             });
             true
         })

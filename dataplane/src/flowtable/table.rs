@@ -397,11 +397,6 @@ impl FlowTable {
         self.arena[slot as usize].kept()
     }
 
-    /// Identity of the flow in `slot`.
-    pub fn key(&self, slot: u32) -> FlowKey {
-        self.arena[slot as usize].key(&self.v6)
-    }
-
     /// Protocol state of the flow in `slot`.
     #[inline]
     pub fn state(&self, slot: u32) -> &[u8; 32] {

@@ -30,14 +30,17 @@ pub(crate) enum Request {
     /// List who opened flows, from an entry on.
     Sources {
         start: u32,
-        sources: Vec<(Source, u32)>,
-        answer: Sender<(Vec<(Source, u32)>, Option<u32>)>,
+        sources: Vec<SourceCount>,
+        answer: Sender<(Vec<SourceCount>, Option<u32>)>,
     },
     /// Count flows by rule, from a slot on.
     Rules { start: u32, counts: RuleCounts, answer: Sender<(RuleCounts, Option<u32>)> },
     /// List the drops seen last.
     Drops { records: Vec<DropRecord>, answer: Sender<Vec<DropRecord>> },
 }
+
+/// Who opened flows, and how many.
+pub(crate) type SourceCount = (Source, u32);
 
 /// Requests on their way to a worker.
 pub(crate) type Requests = ArrayQueue<Request>;
