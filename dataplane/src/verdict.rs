@@ -114,8 +114,6 @@ reasons! {
         Ipv6OptionMalformed = "ipv6_option_malformed", "An IPv6 option is cut off or has a wrong length, or padding is too long or not zero (RFC 8200, RFC 4942).";
         Ipv6UnknownHeader = "ipv6_unknown_header", "It has an IPv6 extension header that is not looked behind and not configured to pass (RFC 7045).";
         Ipv6FirstFragment = "ipv6_first_fragment", "An IPv6 first fragment ends before its headers do (RFC 7112).";
-        MartianSource = "martian_source", "The source is an address that no sender has: a group, broadcast, loopback, unspecified, IPv4-mapped (RFC 1122, RFC 4291).";
-        MartianDestination = "martian_destination", "The destination is loopback, unspecified, IPv4-mapped, or a group that stays within a host (RFC 1122, RFC 4291).";
         Land = "land", "Source and destination are the same address.";
         PortZero = "port_zero", "A TCP, UDP or SCTP port is 0 (RFC 6335).";
         TcpOptions = "tcp_options", "A TCP option is cut off, repeated or of a wrong length, or what follows the last is not zero (RFC 9293).";

@@ -217,19 +217,17 @@ fn a_configured_ethertype_passes_unchanged() -> Result<()> {
 }
 
 #[test]
-fn fragments_are_dropped_and_counted_one_by_one() -> Result<()> {
+fn fragmented_datagrams_pass_in_both_directions() -> Result<()> {
     need!(Need::Gateway, Need::Program("ping"));
     let lab = Lab::new()?;
     let gateway = Gateway::start(&lab, ALLOW_ALL, &GatewayOptions::default())?;
     for family in FAMILIES {
-        let before = gateway.dropped_for("fragment")?;
         let target = address(Side::Server, 1, family);
         // 4,000 bytes and the ICMP header are three fragments of at most 1,480 bytes, or 1,448
         // after IPv6's fragment header.
         let argv = ["ping", "-n", "-c", "2", "-i", "0.2", "-W", "1", "-s", "4000", target];
         let output = lab.exec(Side::Client, &argv, Duration::from_secs(10))?;
-        assert!(output.stdout.contains(" 0 received"), "{}", output.describe());
-        assert_eq!(gateway.dropped_for("fragment")? - before, 6, "{family:?}");
+        assert!(output.stdout.contains(" 2 received"), "{}", output.describe());
     }
     gateway.stop()
 }

@@ -6,9 +6,9 @@ use control::client::Client;
 use control::policy::{Compiler, Policy, ZoneMap};
 use control::server::{App, Revision, Server, Serving};
 use dataplane::{
-    AttachMode, Count, DropReason, DropRecord, FlowClass, FlowRecord, GatewayHandle, Link, PassReason,
-    PortSnapshot, PublishError, Published, QueueSnapshot, RuleHits, Snapshot, SocketStatistics,
-    SourceFlows, Table, WorkerSnapshot,
+    AttachMode, Count, DropReason, DropRecord, FlowClass, FlowRecord, GatewayHandle, Link,
+    PassReason, PortSnapshot, PublishError, Published, QueueSnapshot, RuleHits, Snapshot,
+    SocketStatistics, SourceFlows, Table, WorkerSnapshot,
 };
 use std::collections::HashMap;
 use std::io::{Read, Write};

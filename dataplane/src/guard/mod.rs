@@ -197,6 +197,7 @@ impl Guard {
             }
             (Class::Invalid, _) if packet.src != 0 => Some(DropReason::BogonSource),
             (_, Class::Invalid) => Some(DropReason::BogonDestination),
+            (_, Class::Group) if stays_in_host(packet) => Some(DropReason::BogonDestination),
             (Class::LinkLocal, _) if !on_link => Some(DropReason::LinkLocalSource),
             _ => None,
         });
@@ -306,6 +307,12 @@ enum Fault {
 
 fn source(packet: &IpPacket) -> IpAddr {
     packet.family.ip_addr(packet.src)
+}
+
+/// Whether an IPv6 group is of interface-local or of reserved scope (RFC 4291, 2.7): packets to it
+/// never leave a host.
+fn stays_in_host(packet: &IpPacket) -> bool {
+    packet.family == Family::V6 && packet.dst >> 112 & 0x0f <= 1
 }
 
 /// Whether a packet to an address of class `destination` may have the unspecified source: from a

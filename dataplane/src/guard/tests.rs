@@ -230,6 +230,25 @@ fn link_local_sources_stay_on_their_link() {
 }
 
 #[test]
+fn addresses_that_no_packet_can_carry_are_refused_by_default() {
+    let judged = |src: &str, dst: &str| dropped(STRANGER, &packet(src, dst, 47, &[]));
+    for src in ["0.0.0.1", "127.0.0.1", "127.255.255.255", "240.0.0.1", "::1", "::ffff:10.0.0.1"] {
+        let dst = if src.contains(':') { "2001:4860::2" } else { "9.9.9.9" };
+        assert_eq!(judged(src, dst), Some(BogonSource), "{src}");
+        assert_eq!(judged(dst, src), Some(BogonDestination), "{src}");
+    }
+    for src in ["224.0.0.1", "255.255.255.255", "239.255.255.255", "ff02::1", "ff0e::1"] {
+        let dst = if src.contains(':') { "2001:4860::2" } else { "9.9.9.9" };
+        assert_eq!(judged(src, dst), Some(GroupSource), "{src}");
+        assert_eq!(judged(dst, src), None, "{src}");
+    }
+    // Groups of reserved and interface-local scope, whatever their flags.
+    for dst in ["ff00::1", "ff01::1", "ff11::1", "ff30::1"] {
+        assert_eq!(judged("2001:4860::2", dst), Some(BogonDestination), "{dst}");
+    }
+}
+
+#[test]
 fn unspecified_sources_are_for_hosts_without_an_address() {
     let discover = |ports: (u16, u16), dst| {
         packet("0.0.0.0", dst, protocol::UDP, &testing::udp(ports.0, ports.1, &[1]))

@@ -30,7 +30,6 @@ use classifier::Family;
 /// IP protocol numbers (IANA) that are looked into.
 pub(crate) mod protocol {
     pub const ICMP: u8 = 1;
-    pub const IGMP: u8 = 2;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
     pub const ICMPV6: u8 = 58;
