@@ -128,6 +128,9 @@ pub struct PortStatus {
     pub forwarded: u64,
     /// Received here and dropped, frames.
     pub drops: u64,
+    /// Received here, and found to lie about addresses by the guard of its zone, which only counts
+    /// such frames; what became of them is counted as of any other.
+    pub suspects: u64,
     /// The same by queue.
     pub queues: Vec<QueueStatus>,
 }
@@ -155,6 +158,8 @@ pub struct QueueStatus {
     pub forwarded: u64,
     /// Dropped by its worker, frames.
     pub drops: u64,
+    /// Found by its worker to lie about addresses, and only counted, frames.
+    pub suspects: u64,
 }
 
 /// One worker.
@@ -239,6 +244,10 @@ pub struct Rule {
     pub id: String,
     /// `allow` or `deny`.
     pub action: String,
+    /// What becomes of the flows it allowed when the next policy is published: `recheck`, judged
+    /// anew at their next packet, or `keep`. Absent for a rule that denies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub established: Option<String>,
     /// Packets judged by it since the gateway started, those of flows it allowed included.
     pub hits: u64,
     /// What its author wrote about it.
@@ -316,17 +325,21 @@ pub struct Drops {
     /// Dropped since the gateway started, frames.
     pub dropped: u64,
     /// By port and reason, those that happened.
-    pub totals: Vec<DropTotal>,
+    pub totals: Vec<ReasonTotal>,
+    /// Packets that the guard of their zone found to lie about addresses and only counted, by port
+    /// and reason, those that happened. What became of them is counted elsewhere.
+    #[serde(default)]
+    pub suspects: Vec<ReasonTotal>,
     /// Up to `limit` of the last ones, newest first.
     pub recent: Vec<Drop>,
 }
 
-/// Drops of one port for one reason.
+/// Packets of one port for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DropTotal {
+pub struct ReasonTotal {
     /// Port they arrived on.
     pub port: String,
-    /// The reason, as in the metrics.
+    /// The reason to drop them, as in the metrics.
     pub reason: String,
     /// The reason in a sentence.
     pub description: String,

@@ -1,6 +1,8 @@
 //! `gateway.yaml`: which interfaces, how they are joined, and what they run with.
 
 mod file;
+mod flows;
+mod packets;
 #[cfg(test)]
 mod tests;
 
@@ -9,12 +11,9 @@ use crate::policy::ZoneMap;
 use crate::yaml::{self, Entries, Text, is_name, number};
 use classifier::ZoneId;
 use dataplane::{
-    BusyPoll, FlowConfig, Forward, FragmentConfig, GatewayConfig, MAX_QUEUES, OnExit, ParseOptions,
-    Poll, PortConfig, Rings, XdpMode,
+    BusyPoll, Forward, GatewayConfig, MAX_QUEUES, OnExit, Poll, PortConfig, Rings, XdpMode,
 };
-use file::{
-    BusyPollFile, ConfigFile, FlowsFile, ForwardFile, PortFile, RingsFile, WireFile, WorkersFile,
-};
+use file::{BusyPollFile, ConfigFile, ForwardFile, PortFile, RingsFile, WireFile, WorkersFile};
 use serde_saphyr::Spanned;
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -31,10 +30,6 @@ pub const DEFAULT_SOCKET: &str = "/run/bulkhead/control.sock";
 const MAX_PORTS: usize = 1_024;
 /// Cores that an affinity mask has room for (`CPU_SETSIZE`).
 const MAX_CORE: usize = 1_023;
-/// Most flows of one worker.
-const MAX_FLOWS: u32 = 16_777_216;
-/// Longest idle timeout, seconds: a year.
-const MAX_TIMEOUT: u64 = 365 * 24 * 3_600;
 /// Largest ring, descriptors.
 const MAX_RING: u32 = 65_536;
 /// Most frames of one worker: 4 GiB of the larger frames.
@@ -101,6 +96,7 @@ impl Reader<'_> {
         let forward = self.forward(file.forward, &file.ports);
         let workers = file.workers.unwrap_or_default();
         let socket = file.control.and_then(|control| control.socket);
+        let rings = self.rings(&file.rings.unwrap_or_default());
         let config = Config {
             policy: self.path(base, &file.policy),
             zones,
@@ -123,11 +119,11 @@ impl Reader<'_> {
                         ("generic", XdpMode::Generic),
                     ],
                 ),
-                rings: self.rings(&file.rings.unwrap_or_default()),
+                rings,
                 flows: self.flows(&file.flows.unwrap_or_default()),
-                fragments: FragmentConfig::default(),
+                fragments: self.fragments(&file.fragments.unwrap_or_default(), &rings),
                 ethertypes: self.ethertypes(&file.ethertypes.unwrap_or_default()),
-                parse: ParseOptions::STRICT,
+                parse: self.packets(&file.packets.unwrap_or_default()),
                 on_exit: self.choice(
                     file.on_exit.as_ref(),
                     &[("closed", OnExit::Closed), ("open", OnExit::Open)],
@@ -328,23 +324,6 @@ impl Reader<'_> {
         }
     }
 
-    fn flows(&mut self, file: &FlowsFile) -> FlowConfig {
-        let default = FlowConfig::default();
-        let capacity = self.number_or(file.capacity.as_ref(), 1..=MAX_FLOWS, default.capacity);
-        let Some(timeouts) = &file.timeouts else { return FlowConfig { capacity, ..default } };
-        let mut timeout = |text: &Option<Text>, default: Duration| {
-            let seconds = text.as_ref().and_then(|text| self.number(text, 1..=MAX_TIMEOUT));
-            seconds.map_or(default, Duration::from_secs)
-        };
-        let mut given = default.timeouts;
-        given.tcp_established = timeout(&timeouts.tcp, given.tcp_established);
-        given.tcp_closing = timeout(&timeouts.tcp_closing, given.tcp_closing);
-        given.udp_two_sided = timeout(&timeouts.udp, given.udp_two_sided);
-        given.icmp_echo = timeout(&timeouts.icmp, given.icmp_echo);
-        given.other_two_sided = timeout(&timeouts.other, given.other_two_sided);
-        FlowConfig { capacity, timeouts: given, ..default }
-    }
-
     fn ethertypes(&mut self, listed: &[Text]) -> Vec<u16> {
         let mut ethertypes = Vec::new();
         for text in listed {
@@ -416,6 +395,16 @@ impl Reader<'_> {
         T: FromStr + PartialOrd + Display,
     {
         text.and_then(|text| self.number(text, range)).unwrap_or(default)
+    }
+
+    fn seconds_or(
+        &mut self,
+        text: Option<&Text>,
+        range: RangeInclusive<u64>,
+        default: Duration,
+    ) -> Duration {
+        let seconds = text.and_then(|text| self.number(text, range));
+        seconds.map_or(default, Duration::from_secs)
     }
 }
 

@@ -3,14 +3,16 @@
 //! Nothing is counted here: each scrape reads one [`Snapshot`], and so costs the workers nothing.
 
 use crate::server::serve::{self, Limits};
-use crate::server::{App, Serving, drops_by_reason};
+use crate::server::{App, Serving, drops_by_reason, suspects_by_reason};
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use dataplane::{Link, PassReason, PortSnapshot, QueueSnapshot, Snapshot, SocketStatistics};
+use dataplane::{
+    DropReason, Link, PassReason, PortSnapshot, QueueSnapshot, Snapshot, SocketStatistics,
+};
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, Registry, TextEncoder};
@@ -18,6 +20,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -328,6 +331,9 @@ fn socket_families(ports: &[PortSnapshot]) -> Vec<Family> {
     ]
 }
 
+/// The reasons of a guard, which stand together.
+const GUARD: RangeInclusive<DropReason> = DropReason::SourceOtherZone..=DropReason::DhcpServer;
+
 fn verdict_families(snapshot: &Snapshot) -> Vec<Family> {
     let mut dropped = Family::counter(
         "bulkhead_dropped_packets_total",
@@ -339,10 +345,21 @@ fn verdict_families(snapshot: &Snapshot) -> Vec<Family> {
         "Frames received on the port and forwarded, by reason.",
         &["port", "reason"],
     );
+    let mut suspect = Family::counter(
+        "bulkhead_port_suspect_packets_total",
+        "Frames received on the port that the guard of its zone found to lie about addresses and \
+         only counted, by the reason to drop them that it gave.",
+        &["port", "reason"],
+    );
     for port in &snapshot.ports {
         // Reasons that have not happened are exported as 0: a rate needs a sample before the first.
         for (reason, packets) in drops_by_reason(port) {
             dropped.push(&[&port.name, reason.as_str()], packets as f64);
+        }
+        for (reason, packets) in suspects_by_reason(port) {
+            if packets > 0 || GUARD.contains(&reason) {
+                suspect.push(&[&port.name, reason.as_str()], packets as f64);
+            }
         }
         for &reason in PassReason::ALL {
             let packets: u64 = port.queues.iter().map(|q| q.passed[reason as usize]).sum();
@@ -357,7 +374,7 @@ fn verdict_families(snapshot: &Snapshot) -> Vec<Family> {
     for rule in &snapshot.rules {
         hits.push(&[&rule.id, rule.action.as_str()], rule.hits as f64);
     }
-    vec![dropped, forwarded, hits]
+    vec![dropped, suspect, forwarded, hits]
 }
 
 fn table_families(app: &App, snapshot: &Snapshot) -> Vec<Family> {

@@ -65,6 +65,29 @@ pub(crate) fn read<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Dia
 }
 
 impl Report<'_> {
+    /// What the word `text` stands for among `choices`; `None`, and an error that calls it `what`,
+    /// when it is none of them.
+    pub(crate) fn word<T: Copy>(
+        &mut self,
+        text: &Text,
+        what: &str,
+        choices: &[(&str, T)],
+    ) -> Option<T> {
+        let given = text.value.as_str();
+        if let Some((_, meaning)) = choices.iter().find(|(word, _)| *word == given) {
+            return Some(*meaning);
+        }
+        let words = || choices.iter().map(|(word, _)| *word);
+        let hint = self.hint(given, words());
+        let known: Vec<_> = words().map(|word| format!("`{word}`")).collect();
+        let known = match &known[..] {
+            [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            _ => known.concat(),
+        };
+        self.error(text, format!("unknown {what} `{}`: {known}{hint}", shown(given)));
+        None
+    }
+
     /// Reports any `version` of a file's language but 1; whether it is 1.
     pub(crate) fn check_version(&mut self, version: Option<&Text>) -> bool {
         match version {

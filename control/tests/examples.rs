@@ -3,7 +3,8 @@
 use classifier::{Family, PacketKey};
 use control::config::Config;
 use control::policy::{Audit, Compiler, Policy, ZoneMap, compile};
-use dataplane::{Action, Forward, Table};
+use dataplane::guard::{Modes, Senders, Sources};
+use dataplane::{Action, Forward, FragmentMode, Table, Timeouts};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -120,12 +121,49 @@ fn the_gateway_example_shows_the_defaults() {
     let (shown, default) = (shown.gateway, default.gateway);
     assert_eq!(shown.rings, default.rings);
     assert_eq!(shown.flows, default.flows);
+    assert_eq!(shown.fragments, default.fragments);
+    assert_eq!(shown.parse, default.parse);
     assert_eq!(shown.poll, default.poll);
     assert_eq!(shown.busy_poll, default.busy_poll);
     assert_eq!(shown.xdp_mode, default.xdp_mode);
     assert_eq!(shown.on_exit, default.on_exit);
     assert_eq!(shown.ethertypes, default.ethertypes);
     assert_eq!(shown.cores, default.cores);
+}
+
+#[test]
+fn the_gateway_example_shows_every_timeout() {
+    let text = std::fs::read_to_string(example("gateway.yaml")).unwrap();
+    let mut timeouts = Timeouts::default();
+    for (name, _) in Timeouts::NAMES {
+        let seconds = timeouts.by_name(name).unwrap().as_secs();
+        let shown = text.lines().any(|line| {
+            let value = line.split('#').next().unwrap_or_default().trim();
+            value == format!("{name}: {seconds}")
+        });
+        assert!(shown, "{name}: {seconds}");
+    }
+}
+
+/// The keys of a zone stand in a comment, as most zones need none of them.
+#[test]
+fn two_zones_shows_every_key_of_a_zone_with_its_default() {
+    let text = std::fs::read_to_string(example("policy-two-zones.yaml")).unwrap();
+    let shown = text.lines().skip_while(|line| !line.starts_with("#   sources:"));
+    let shown: Vec<_> = shown.map_while(|line| line.strip_prefix("#   ")).collect();
+    let keys = shown.iter().filter(|line| !line.starts_with(' ')).count();
+    assert_eq!(keys, 5, "{shown:#?}");
+    let zone = shown.join("\n    ");
+    let text =
+        format!("version: 1\nzones:\n  a:\n    networks: [10.0.0.0/8]\n    {zone}\nrules: []\n");
+    let policy = Policy::parse("p.yaml", &text).unwrap_or_else(|e| panic!("{e:#}\n{text}"));
+    let zone = &policy.zones()[0];
+    assert_eq!((&zone.sources, zone.modes), (&Sources::Networks, Modes::default()));
+    assert_eq!(zone.fragments, FragmentMode::default());
+    // These have no default that could be written.
+    let listed =
+        |senders: &Senders| matches!(senders, Senders::Listed(listed) if listed.len() == 1);
+    assert!(listed(&zone.routers) && listed(&zone.dhcp_servers));
 }
 
 #[test]

@@ -39,6 +39,7 @@ fn status_tells_the_gateway_as_a_whole() {
     assert_eq!((status.memory.flow_bytes, status.memory.umem_bytes), (64_000, 2 << 24));
     assert_eq!(status.memory.handover_bytes, 2 << 22);
     assert_eq!(left.queues[0].handed_out, 40);
+    assert_eq!((left.suspects, left.queues[0].suspects, left.queues[1].suspects), (4, 4, 0));
     assert!(status.memory.table_bytes > 0);
     assert!(status.conservation.balanced && status.conservation.quiet);
 }
@@ -86,12 +87,28 @@ fn rules_come_in_order_with_hits_descriptions_and_lines() {
         "generation": 1,
         "file": "first.yaml",
         "rules": [
-            {"id": "web", "action": "allow", "hits": 91, "description": "the shop", "line": line("web")},
+            {
+                "id": "web", "action": "allow", "established": "recheck", "hits": 91,
+                "description": "the shop", "line": line("web")
+            },
             {"id": "no-ssh", "action": "deny", "hits": 6, "line": line("no-ssh")},
-            {"id": "back", "action": "allow", "hits": 20, "line": line("back")},
+            {
+                "id": "back", "action": "allow", "established": "recheck", "hits": 20,
+                "line": line("back")
+            },
         ]
     });
     assert_eq!(rules, expected);
+}
+
+#[test]
+fn rules_tell_what_becomes_of_their_established_flows() {
+    let gateway = Gateway::start();
+    let policy = POLICY.replace("    description: the shop\n", "    established: keep\n");
+    assert_eq!(gateway.apply("", policy.as_bytes()).0, 200);
+    let (_, rules) = gateway.request("GET", "/v1/rules");
+    let told = |nth: usize| rules["rules"][nth].get("established").and_then(Value::as_str);
+    assert_eq!([told(0), told(1), told(2)], [Some("keep"), None, Some("recheck")]);
 }
 
 #[test]
@@ -166,6 +183,9 @@ fn drops_are_totalled_by_port_and_reason_and_the_last_ones_listed() {
         drops.totals.iter().map(|t| (t.port.as_str(), t.reason.as_str(), t.packets)).collect();
     assert_eq!(totals, [("left", "policy_deny", 6), ("left", "policy_default", 3)]);
     assert_eq!(drops.totals[1].description, "No rule matches it: default deny.");
+    let suspects: Vec<_> =
+        drops.suspects.iter().map(|t| (t.port.as_str(), t.reason.as_str(), t.packets)).collect();
+    assert_eq!(suspects, [("left", "source_not_in_zone", 4)]);
     let (denied, short) = (&drops.recent[0], &drops.recent[1]);
     assert_eq!((denied.port.as_str(), denied.rule.as_deref()), ("left", Some("no-ssh")));
     assert_eq!(denied.headers.as_ref().unwrap().destination_port, Some(22));

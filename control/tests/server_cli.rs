@@ -74,8 +74,29 @@ fn flows_and_drops_print_endpoints_and_rules() {
     let text = out(&gateway.run(&["drops"]));
     assert!(text.starts_with("9 dropped\n"), "{text}");
     assert!(text.contains("10.77.1.20:22"), "{text}");
+    let (_, suspects) = text.split_once("\nsuspect, and only counted").expect("there are some");
+    let row = suspects.lines().nth(2).unwrap();
+    assert_eq!(
+        row.split_whitespace().take(3).collect::<Vec<_>>(),
+        ["left", "source_not_in_zone", "4"]
+    );
+    gateway.fake.state().ports[0].queues[0].suspects = [0; dataplane::DropReason::COUNT];
+    assert!(!out(&gateway.run(&["drops"])).contains("suspect"));
     let text = out(&gateway.run(&["drops", "--limit", "0"]));
     assert!(!text.contains("10.77.1.20:22"), "{text}");
+}
+
+#[test]
+fn rules_print_what_becomes_of_their_established_flows() {
+    let gateway = Gateway::start();
+    let policy = POLICY.replace("    description: the shop\n", "    established: keep\n");
+    assert_eq!(gateway.apply("", policy.as_bytes()).0, 200);
+    let text = out(&gateway.run(&["rules"]));
+    let of = |id: &str| {
+        let line = text.lines().find(|line| line.starts_with(id)).unwrap();
+        line.split_whitespace().nth(2).unwrap()
+    };
+    assert_eq!([of("web"), of("no-ssh"), of("back")], ["keep", "-", "recheck"], "{text}");
 }
 
 #[test]

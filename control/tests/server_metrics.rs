@@ -3,7 +3,7 @@
 mod server_fake;
 
 use control::metrics::{self, Metrics};
-use dataplane::Link;
+use dataplane::{DropReason, Link};
 use server_fake::{Fake, Gateway, REORDERED, app};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -66,6 +66,7 @@ fn the_families_are_these() {
         "port_held_frames gauge",
         "port_rx_bytes_total counter",
         "port_rx_packets_total counter",
+        "port_suspect_packets_total counter",
         "port_tx_bytes_total counter",
         "port_tx_packets_total counter",
         "port_up gauge",
@@ -103,6 +104,8 @@ fn samples_say_what_the_counters_say() {
         (r#"bulkhead_port_handed_out_packets_total{port="left",queue="0"}"#, 40.0),
         (r#"bulkhead_dropped_packets_total{port="left",reason="policy_deny"}"#, 6.0),
         (r#"bulkhead_dropped_packets_total{port="left",reason="no_worker"}"#, 0.0),
+        (r#"bulkhead_port_suspect_packets_total{port="left",reason="source_not_in_zone"}"#, 4.0),
+        (r#"bulkhead_port_suspect_packets_total{port="right",reason="dhcp_server"}"#, 0.0),
         (r#"bulkhead_forwarded_packets_total{port="right",reason="flow"}"#, 20.0),
         (r#"bulkhead_rule_hits_total{rule="web",action="allow"}"#, 91.0),
         (r#"bulkhead_rule_hits_total{rule="no-ssh",action="deny"}"#, 6.0),
@@ -128,6 +131,42 @@ fn samples_say_what_the_counters_say() {
     assert!(!text.contains(r#"bulkhead_socket_rx_ring_full_total{port="left",queue="1"}"#));
     // The first table was never swapped in.
     assert!(!text.contains("bulkhead_table_swap_seconds"));
+}
+
+#[test]
+fn suspects_have_the_reasons_of_the_guard_and_what_else_happened() {
+    let (fake, metrics) = fake();
+    let reasons = || -> Vec<String> {
+        let text = metrics.text().unwrap();
+        let start = r#"bulkhead_port_suspect_packets_total{port="right",reason=""#;
+        let found = text.lines().filter_map(|line| line.strip_prefix(start));
+        found.map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+    };
+    let mut expected = vec![
+        "arp_address",
+        "arp_mac",
+        "arp_other_zone",
+        "bogon_destination",
+        "bogon_source",
+        "dhcp_server",
+        "group_source",
+        "link_local_source",
+        "neighbour_address",
+        "neighbour_fragment",
+        "neighbour_invalid",
+        "neighbour_mac",
+        "neighbour_other_zone",
+        "not_global_source",
+        "redirect",
+        "router_advertisement",
+        "source_not_in_zone",
+        "source_other_zone",
+        "unspecified_source",
+    ];
+    assert_eq!(reasons(), expected);
+    fake.state().ports[1].queues[0].suspects[DropReason::CaptureCut as usize] = 1;
+    expected.insert(5, "capture_cut");
+    assert_eq!(reasons(), expected);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod server_fake;
 mod written;
 
-use control::policy::{Compiler, ZoneMap, compile};
+use control::policy::{Compiler, Policy, ZoneMap, compile};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
@@ -80,6 +80,25 @@ fn the_answer_tells_how_the_table_was_made() {
     assert_eq!(apply(&many), "rebuilt");
     assert_eq!(apply(&many.replace("ports: [200]", "ports: [2000]")), "patched");
     assert_eq!(apply(POLICY), "rebuilt");
+}
+
+#[test]
+fn what_is_applied_has_the_guard_of_its_own_zones() {
+    let gateway = Gateway::start();
+    let in_force = || {
+        let table = format!("{:?}", gateway.fake.state().table);
+        table.split_once("guard: Guard").expect("a table has a guard").1.to_owned()
+    };
+    let begun = in_force();
+    let stricter = POLICY.replace("clients: {}", "clients: { networks: [10.77.1.0/25] }");
+    let (status, applied) = gateway.apply("", stricter.as_bytes());
+    assert_eq!((status, &applied["table_made"]), (200, &json!("patched")));
+    let policy = Policy::parse("p.yaml", &stricter).unwrap();
+    let fresh = format!("{:?}", compile(&policy, &ZoneMap::of(&policy), 1, 2).unwrap());
+    assert!(fresh.ends_with(&in_force()));
+    assert_ne!(in_force(), begun);
+    assert_eq!(gateway.apply("", POLICY.as_bytes()).0, 200);
+    assert_eq!(in_force(), begun);
 }
 
 #[test]

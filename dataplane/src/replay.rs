@@ -42,6 +42,9 @@ pub struct ReplayReport {
     pub forwarded: u64,
     /// Dropped, by [`DropReason`] discriminant.
     pub drops: [u64; DropReason::COUNT],
+    /// Found to lie about addresses where a guard only counts that, by [`DropReason`] discriminant.
+    /// Among the others too.
+    pub suspects: [u64; DropReason::COUNT],
     /// Forwarded, by [`PassReason`] discriminant.
     pub passed: [u64; PassReason::COUNT],
     /// Hits of each rule, all passes together.
@@ -118,6 +121,7 @@ pub fn replay(
         bytes: sum(&|port| port.rx_bytes.get()),
         forwarded: sum(&|port| port.tx_packets.get()),
         drops: std::array::from_fn(|reason| sum(&|port| port.drops[reason].get())),
+        suspects: std::array::from_fn(|reason| sum(&|port| port.suspects[reason].get())),
         passed: std::array::from_fn(|reason| sum(&|port| port.passed[reason].get())),
         hits: table.hits(),
         flows: worker.flows.table.counts().opened / u64::from(repeat.max(1)),
@@ -191,7 +195,7 @@ impl Arrivals {
     }
 }
 
-/// The two addresses of a packet.
+/// The two addresses of a packet, or those that ARP speaks of.
 #[derive(Clone, Copy)]
 struct Ends {
     family: Family,
@@ -204,8 +208,12 @@ fn ends(frame: FrameView<'_>, options: &ParseOptions) -> Option<Ends> {
         Content::Ip(packet) => {
             Some(Ends { family: packet.family, src: packet.src, dst: packet.dst })
         }
-        // Neither ARP nor other EtherTypes are judged by zone.
-        Content::Arp(_) | Content::Other(_) => None,
+        Content::Arp(arp) => {
+            let (src, dst) = (u128::from(arp.sender), u128::from(arp.target));
+            Some(Ends { family: Family::V4, src, dst })
+        }
+        // Other EtherTypes are not judged by zone.
+        Content::Other(_) => None,
     }
 }
 

@@ -11,7 +11,10 @@ const COMMAND: Duration = Duration::from_secs(20);
 /// or everything, families that contradict each other, text that would end a comment.
 const AWKWARD: &str = r#"
 version: 1
-zones: { clients: {}, servers: {}, 1.office-x_: {} }
+zones:
+  clients: { sources: [10.0.0.0/8, 10.1.0.0/16], fragments: drop }
+  servers: { networks: ["fd00::/16"], guard: { spoofed: count } }
+  1.office-x_: {}
 hosts:
   ip: { zone: servers, addresses: [10.0.0.1, "fd00::1", 10.0.0.2, 10.0.0.3] }
   -v4: { addresses: [10.9.9.9] }

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 const AFTER_HELP: &str = "\
 The table `inet bulkhead` has the policy's rules in its chain `forward`, which drops what no rule
-allows; answers pass by connection tracking. Loading the file again replaces the table in one step:
+allows; answers pass by connection tracking. The chain `zones` drops sources that may not come from a
+zone, and fragments where a zone drops them, before connection tracking. Loading the file again replaces the table in one step:
 
   bulkhead export nft policy.yaml --zone clients=eth1 --zone servers=eth2 --out bulkhead.nft
   nft -c -f bulkhead.nft && nft -f bulkhead.nft

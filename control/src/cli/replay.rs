@@ -7,9 +7,9 @@ use super::check::exit_of;
 use super::{Exit, output};
 use crate::diagnostic::LoadError;
 use crate::policy::{self, Policy, ZoneMap};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dataplane::capture::{Capture, Ending};
-use dataplane::{FlowConfig, ParseOptions, ReplayReport};
+use dataplane::{Checksums, FlowConfig, ParseOptions, ReplayReport};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,11 @@ Which side is which zone (--map, may be given several times):
   --map clients=left.pcap               every packet of this capture comes from zone clients
 Zones of the policy that list `networks` are known without --map. In a policy of two zones, the
 other end of a packet is in the other zone. A packet of which neither end is known matches only
-rules that say `any`.
+rules that say `any`. That a source is in the wrong zone can be found only where captures tell the zone.
+
+Checksums (--checksums): a capture taken on the host that sends holds packets as they were before the
+network card filled their checksums in. With `verify` they are dropped for wrong checksums; accept-partial
+lets through what the card would have completed, and off looks at none.
 
 Flows are forgotten between the passes of --repeat, so that every pass comes to the same verdicts;
 packets, drops and hits are those of all passes, flows those of one.";
@@ -49,12 +53,37 @@ pub struct ReplayArgs {
     /// Write the packets that are dropped to this capture
     #[arg(long, value_name = "FILE")]
     write_denied: Option<PathBuf>,
+    /// What is asked of checksums; see below
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = ChecksumMode::Verify)]
+    checksums: ChecksumMode,
     /// Judge the captures N times over, from memory
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// [`Checksums`] on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ChecksumMode {
+    /// They must be right
+    Verify,
+    /// They must be right, or as the kernel leaves them for a network card to finish
+    #[value(alias = "accept_partial")]
+    AcceptPartial,
+    /// They are not looked at
+    Off,
+}
+
+impl From<ChecksumMode> for Checksums {
+    fn from(mode: ChecksumMode) -> Self {
+        match mode {
+            ChecksumMode::Verify => Checksums::Verify,
+            ChecksumMode::AcceptPartial => Checksums::AcceptPartial,
+            ChecksumMode::Off => Checksums::Off,
+        }
+    }
 }
 
 /// Judges them all.
@@ -88,7 +117,8 @@ fn try_run(args: &ReplayArgs) -> Result<ExitCode, (Exit, String)> {
     let total = capture.records().len() as u64 * u64::from(args.repeat);
     let bar = progress_bar(total, "judging  {bar:40} {pos}/{len} packets  {per_sec}");
     let table_rules: Vec<_> = table.rules().to_vec();
-    let (flows, parse) = (FlowConfig::default(), ParseOptions::STRICT);
+    let flows = FlowConfig::default();
+    let parse = ParseOptions { checksums: args.checksums.into(), ..ParseOptions::STRICT };
     let report = dataplane::replay(&capture, &sides, table, flows, parse, args.repeat, |done| {
         bar.set_position(done);
     })

@@ -4,7 +4,7 @@ use super::format::{bytes, count, seconds};
 use super::table::Heading::{Left, Right};
 use super::table::Table;
 use super::{Exit, SocketArgs, output};
-use crate::api::{Conservation, Drops, Flows, Headers, MAX_LIST, Rules, Status};
+use crate::api::{Conservation, Drops, Flows, Headers, MAX_LIST, ReasonTotal, Rules, Status};
 use crate::client::{Client, ClientError};
 use crate::diagnostic::printable;
 use clap::Args;
@@ -57,7 +57,8 @@ pub(super) struct FlowsArgs {
 
 /// Show what was dropped and why
 ///
-/// Totals by port and reason since the gateway started, then the last packets, newest first.
+/// Totals by port and reason since the gateway started, those of packets that a zone's guard only
+/// counts, then the last packets dropped, newest first.
 #[derive(Args, Debug)]
 pub(super) struct DropsArgs {
     /// Most packets to list
@@ -250,6 +251,7 @@ fn print_rules(rules: &Rules, out: &mut dyn Write) -> io::Result<()> {
     let mut table = Table::new([
         Left("RULE"),
         Left("ACTION"),
+        Left("ESTABLISHED"),
         Right("HITS"),
         Right("LINE"),
         Left("DESCRIPTION"),
@@ -258,6 +260,7 @@ fn print_rules(rules: &Rules, out: &mut dyn Write) -> io::Result<()> {
         table.row([
             rule.id.clone(),
             rule.action.clone(),
+            or_dash(rule.established.as_deref()),
             rule.hits.to_string(),
             rule.line.map_or_else(|| "-".into(), |line| line.to_string()),
             rule.description.clone().unwrap_or_default(),
@@ -298,16 +301,6 @@ fn print_flows(flows: &Flows, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn print_drops(drops: &Drops, out: &mut dyn Write) -> io::Result<()> {
-    let mut totals =
-        Table::new([Left("PORT"), Left("REASON"), Right("PACKETS"), Left("DESCRIPTION")]);
-    for total in &drops.totals {
-        totals.row([
-            total.port.clone(),
-            total.reason.clone(),
-            total.packets.to_string(),
-            total.description.clone(),
-        ]);
-    }
     let mut recent = Table::new([
         Right("AGO"),
         Left("PORT"),
@@ -334,12 +327,30 @@ fn print_drops(drops: &Drops, out: &mut dyn Write) -> io::Result<()> {
         ]);
     }
     writeln!(out, "{} dropped", drops.dropped)?;
-    totals.print(out)?;
+    totals(&drops.totals).print(out)?;
+    if !drops.suspects.is_empty() {
+        writeln!(out, "\nsuspect, and only counted by the guard of their zone:")?;
+        totals(&drops.suspects).print(out)?;
+    }
     if !drops.recent.is_empty() {
         writeln!(out, "\nthe last {}:", drops.recent.len())?;
         recent.print(out)?;
     }
     Ok(())
+}
+
+fn totals(totals: &[ReasonTotal]) -> Table {
+    let mut table =
+        Table::new([Left("PORT"), Left("REASON"), Right("PACKETS"), Left("DESCRIPTION")]);
+    for total in totals {
+        table.row([
+            total.port.clone(),
+            total.reason.clone(),
+            total.packets.to_string(),
+            total.description.clone(),
+        ]);
+    }
+    table
 }
 
 fn or_dash(text: Option<&str>) -> String {

@@ -18,6 +18,8 @@ pub(super) struct ConfigFile {
     pub(super) workers: Option<WorkersFile>,
     pub(super) rings: Option<RingsFile>,
     pub(super) flows: Option<FlowsFile>,
+    pub(super) fragments: Option<FragmentsFile>,
+    pub(super) packets: Option<PacketsFile>,
     pub(super) control: Option<ControlFile>,
     pub(super) metrics: Option<MetricsFile>,
 }
@@ -75,23 +77,62 @@ pub(super) struct RingsFile {
     pub(super) frame_size: Option<Text>,
 }
 
-/// `flows: { capacity: 262144, timeouts: {...} }`
+/// `flows: { capacity: 262144, timeouts: {...}, ... }`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FlowsFile {
     pub(super) capacity: Option<Text>,
-    pub(super) timeouts: Option<TimeoutsFile>,
+    pub(super) capacity_v6: Option<Text>,
+    pub(super) quota: Option<Text>,
+    /// Seconds by the names of [`Timeouts`](dataplane::Timeouts).
+    pub(super) timeouts: Option<Entries<Text>>,
+    pub(super) pick_up: Option<Text>,
+    pub(super) tcp_reset: Option<Text>,
+    pub(super) refresh: Option<Text>,
+    pub(super) icmp_errors: Option<IcmpErrorsFile>,
+    pub(super) challenges: Option<ChallengesFile>,
 }
 
-/// `timeouts: { tcp: 7440, ... }`, in seconds
+/// `icmp_errors: { per_second: 1000, burst: 1000, min_mtu_v4: 552, min_mtu_v6: 1280 }`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TimeoutsFile {
-    pub(super) tcp: Option<Text>,
-    pub(super) tcp_closing: Option<Text>,
-    pub(super) udp: Option<Text>,
-    pub(super) icmp: Option<Text>,
-    pub(super) other: Option<Text>,
+pub(super) struct IcmpErrorsFile {
+    pub(super) per_second: Option<Text>,
+    pub(super) burst: Option<Text>,
+    pub(super) min_mtu_v4: Option<Text>,
+    pub(super) min_mtu_v6: Option<Text>,
+}
+
+/// `challenges: { per_second: 1000, burst: 1000 }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChallengesFile {
+    pub(super) per_second: Option<Text>,
+    pub(super) burst: Option<Text>,
+}
+
+/// `fragments: { max_frames: 2048, timeout: 5, ... }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FragmentsFile {
+    pub(super) max_frames: Option<Text>,
+    pub(super) max_bytes: Option<Text>,
+    pub(super) max_datagrams: Option<Text>,
+    pub(super) max_fragments: Option<Text>,
+    pub(super) max_per_source: Option<Text>,
+    pub(super) timeout: Option<Text>,
+}
+
+/// `packets: { checksums: verify, ipv4_options: [router_alert], ... }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PacketsFile {
+    pub(super) max_frame: Option<Text>,
+    pub(super) checksums: Option<Text>,
+    pub(super) ipv4_options: Option<Vec<Text>>,
+    pub(super) ipv6_hop_by_hop_options: Option<Text>,
+    pub(super) ipv6_source_routes: Option<Text>,
+    pub(super) ipv6_unknown_headers: Option<Text>,
 }
 
 /// `control: { socket: /run/bulkhead/control.sock }`

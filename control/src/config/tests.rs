@@ -1,6 +1,10 @@
 //! What configurations mean, and what is said of wrong ones.
 
+mod flows;
+mod packets;
+
 use super::*;
+use dataplane::{FlowConfig, FragmentConfig, ParseOptions};
 
 const BARE: &str = "version: 1
 policy: policy.yaml
@@ -13,6 +17,13 @@ forward:
 
 fn parse(text: &str) -> Result<Config, Diagnostics> {
     Config::parse(Path::new("/etc/bulkhead/gateway.yaml"), text)
+}
+
+/// The messages of [`assert_errors`] about `more`, which stands on line 8, below [`BARE`].
+fn assert_refused(cases: &[(&str, u32, &str)]) {
+    for (more, column, message) in cases {
+        assert_errors(&format!("{BARE}{more}\n"), &[(8, *column, message)]);
+    }
 }
 
 /// A configuration like [`BARE`] with `more` below it.
@@ -34,6 +45,8 @@ fn a_bare_configuration_has_the_defaults() {
     assert_eq!((name.as_str(), *ports, *queues), ("left-right", [0, 1], None));
     assert_eq!(gateway.rings, Rings::default());
     assert_eq!(gateway.flows, FlowConfig::default());
+    assert_eq!(gateway.fragments, FragmentConfig::default());
+    assert_eq!(gateway.parse, ParseOptions::STRICT);
     assert_eq!((gateway.poll, gateway.busy_poll), (Poll::Adaptive, None));
     assert_eq!((gateway.xdp_mode, gateway.on_exit), (XdpMode::Auto, OnExit::Closed));
     assert!(gateway.cores.is_empty() && gateway.ethertypes.is_empty());
@@ -47,7 +60,6 @@ on_exit: open
 ethertypes: [0x88cc, 35045]
 workers: { cores: [3, 0], poll: spin, busy_poll: { micros: 50 } }
 rings: { rx: 512, tx: 1024, fill: 4096, completion: 64, frames: 8192, frame_size: 4096 }
-flows: { capacity: 16777216, timeouts: { tcp: 1, tcp_closing: 2, udp: 3, icmp: 4, other: 5 } }
 control: { socket: control.sock }
 metrics: { listen: \"[::1]:9464\" }
 ",
@@ -62,9 +74,6 @@ metrics: { listen: \"[::1]:9464\" }
     let rings =
         Rings { rx: 512, tx: 1024, fill: 4096, completion: 64, frames: 8192, frame_size: 4096 };
     assert_eq!(gateway.rings, rings);
-    let seconds = Duration::from_secs;
-    assert_eq!(gateway.flows.capacity, 16_777_216);
-    assert_eq!(gateway.flows.timeouts.tcp_established, seconds(1));
 }
 
 #[test]
@@ -114,8 +123,7 @@ fn assert_errors(text: &str, expected: &[(u32, u32, &str)]) {
 
 #[test]
 fn wrong_values_are_reported_where_they_are() {
-    // Each stands on line 8, below `BARE`.
-    for (more, column, message) in [
+    assert_refused(&[
         ("xdp_mode: nativ", 11, "`nativ` is none of `auto`, `native`, `generic`; did you mean"),
         ("on_exit: no", 10, "`no` is none of `closed`, `open`"),
         ("ethertypes: [0x0800]", 14, "is IP, which the policy judges"),
@@ -145,20 +153,13 @@ fn wrong_values_are_reported_where_they_are() {
         ("rings: { fill: 8192 }", 16, "at least 16384 are needed"),
         ("rings: { frame_size: 3000 }", 22, "2048 or 4096 bytes"),
         ("rings: { frame_size: 8192 }", 22, "2048 or 4096 bytes"),
-        ("flows: { capacity: 0 }", 20, "from 1 to 16777216"),
-        ("flows: { capacity: 16777217 }", 20, "from 1 to 16777216"),
-        ("flows: { timeouts: { udp: 0 } }", 27, "from 1 to"),
-        ("flows: { timeouts: { tcp: 2h } }", 27, "`2h` is not a whole number"),
-        ("flows: { timeouts: { dns: 2 } }", 22, "unknown key `dns`"),
         ("control: { socket: \"\" }", 20, "expected the path of a file"),
         ("metrics: { listen: localhost:9464 }", 20, "not an address and a port"),
         ("metrics: { listen: 9464 }", 20, "not an address and a port"),
         ("metrics: {}", 10, "`listen` is missing"),
         ("metric: {}", 1, "unknown key `metric`; did you mean `metrics`?"),
         ("policy: other.yaml", 1, "`policy` is given twice"),
-    ] {
-        assert_errors(&format!("{BARE}{more}\n"), &[(8, column, message)]);
-    }
+    ]);
 }
 
 #[test]

@@ -3,13 +3,15 @@
 //! ```text
 //! group   -> set addr_NAME_v4, addr_NAME_v6: intervals
 //! service -> set ports_NAME_tcp, ...: intervals; ICMP types and whole protocols stand in the rule
-//! zone    -> iifname $zone_NAME, oifname $zone_NAME
+//! zone    -> iifname $zone_NAME, oifname $zone_NAME; its sources and fragments: see `zones`
 //! rule    -> one nftables rule for each combination of a `from`, a `to` and a service, of one
 //!            family; all carry the rule's id as their comment
 //! ```
 //!
 //! The words are those of nft(8) 1.0; the file replaces the table `inet bulkhead` in one
 //! transaction, so it can be loaded again.
+
+mod zones;
 
 use crate::diagnostic::printable;
 use crate::policy::{Detail, End, Policy, Rule, Service, family_of};
@@ -57,6 +59,7 @@ pub fn ruleset(policy: &Policy, interfaces: &Interfaces, hardened: bool) -> Stri
     if hardened {
         malformed(&mut text);
     }
+    zones::write(&mut text, policy, interfaces, &used);
     text.push_str(
         "    chain forward {\n        type filter hook forward priority filter; policy drop;\n",
     );
@@ -145,12 +148,16 @@ fn address_sets(text: &mut String, policy: &Policy, used: &Used) {
                 .into_iter()
                 .map(|(low, high)| interval(family, low, high))
                 .collect();
-            let kind = match family {
-                Family::V4 => "ipv4_addr",
-                Family::V6 => "ipv6_addr",
-            };
-            write_set(text, &address_set(&group.name, family), kind, &intervals);
+            write_set(text, &address_set(&group.name, family), kind_of(family), &intervals);
         }
+    }
+}
+
+/// The type of a set's addresses.
+const fn kind_of(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
     }
 }
 

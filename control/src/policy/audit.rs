@@ -3,10 +3,10 @@
 //! The classifier finds them among its own rules, the entries. A rule of the policy could be left
 //! out when all of its entries could.
 
-use super::model::{Policy, Rule};
+use super::model::{Policy, Rule, established_word};
 use crate::diagnostic::Diagnostic;
 use classifier::FindingKind;
-use dataplane::Action;
+use dataplane::{Action, Established};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -56,7 +56,7 @@ pub enum WarningCode {
     /// Other rules decide about all that it matches, and not all of them as it does: probably a
     /// mistake.
     Shadowed,
-    /// Other rules match all that it matches, and do the same.
+    /// Other rules match all that it matches, and do the same, with established flows too.
     Redundant,
     /// It matches no packet.
     Empty,
@@ -168,10 +168,9 @@ fn message(policy: &Policy, rule: &Rule, code: WarningCode, by: &[u32]) -> Strin
     };
     match code {
         WarningCode::Shadowed => {
-            let named =
-                policy.named(by, |by| format!("line {}, {}", by.line(), by.action.as_str()));
+            let named = policy.named(by, |by| format!("line {}, {}", by.line(), in_words(by)));
             let others = by.iter().map(|by| &policy.rules[*by as usize]);
-            let first = others.into_iter().find(|by| by.action != rule.action);
+            let first = others.into_iter().find(|by| doing(by) != doing(rule));
             let above = first.map(|by| format!("move it above `{}` to let it decide, or ", by.id));
             let above = above.unwrap_or_default();
             format!(
@@ -185,6 +184,25 @@ fn message(policy: &Policy, rule: &Rule, code: WarningCode, by: &[u32]) -> Strin
             format!("rule `{id}` is redundant: {named} {do_so} all that it {done}; leave it out")
         }
         WarningCode::Empty => format!("rule `{id}` is empty: it matches no packet; leave it out"),
+    }
+}
+
+/// What `rule` does, as a number: another one for what does something else with any packet.
+pub(super) fn doing(rule: &Rule) -> u32 {
+    match (rule.action, rule.established) {
+        (Action::Deny, _) => 0,
+        (Action::Allow, Established::Recheck) => 1,
+        (Action::Allow, Established::Keep) => 2,
+    }
+}
+
+fn in_words(rule: &Rule) -> String {
+    let action = rule.action.as_str();
+    match (rule.action, rule.established) {
+        (Action::Allow, kept @ Established::Keep) => {
+            format!("{action}, established: {}", established_word(kept))
+        }
+        _ => action.to_owned(),
     }
 }
 

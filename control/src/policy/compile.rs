@@ -77,7 +77,7 @@ impl Compiler {
         generation: u64,
         workers: usize,
     ) -> Result<(Table, Made), Diagnostics> {
-        let Lowered { rules, entries, table_rules } = policy.lower(zones)?;
+        let Lowered { rules, entries, table_rules, zones } = policy.lower(zones)?;
         let too_much = |error| past_limit(policy, &entries, &error);
         // Out of its place while it is worked on: after a panic the next policy is built anew.
         let before = self.last.take();
@@ -100,7 +100,9 @@ impl Compiler {
         };
         let classifier = updater.classifier();
         self.last = Some(Last { updater, entries: entries.clone() });
-        Ok((Table::new(generation, classifier, entries, table_rules, workers), made))
+        // Of the rules only the classifier's are patched: what zones and rules say besides is new.
+        let table = Table::new(generation, classifier, entries, table_rules, workers);
+        Ok((table.with_zones(&zones), made))
     }
 
     /// Which rules of `policy`, the one compiled last, could be left out.
@@ -108,8 +110,8 @@ impl Compiler {
     /// Takes a while for a large policy: its table can be in force meanwhile.
     pub fn audit(&self, policy: &Policy) -> Audit {
         let Some(Last { updater, entries }) = &self.last else { return Audit::default() };
-        let action = |entry: u32| policy.rules[entries[entry as usize] as usize].action as u32;
-        let found = classifier::audit(&updater.classifier(), updater.rules(), action);
+        let doing = |entry: u32| audit::doing(&policy.rules[entries[entry as usize] as usize]);
+        let found = classifier::audit(&updater.classifier(), updater.rules(), doing);
         audit::of_policy(policy, entries, &found)
     }
 }
@@ -139,13 +141,14 @@ pub fn compile(
     generation: u64,
     workers: usize,
 ) -> Result<Table, Diagnostics> {
-    let Lowered { rules, entries, table_rules } = policy.lower(zones)?;
+    let Lowered { rules, entries, table_rules, zones } = policy.lower(zones)?;
     let mut builder = Builder::new(limits());
     for rule in rules {
         builder.push(rule);
     }
     let classifier = builder.build().map_err(|error| past_limit(policy, &entries, &error))?;
-    Ok(Table::new(generation, classifier, entries, table_rules, workers))
+    let table = Table::new(generation, classifier, entries, table_rules, workers);
+    Ok(table.with_zones(&zones))
 }
 
 /// What the author of `policy` is told when its table would pass a limit. `entries` has the index of

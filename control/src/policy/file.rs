@@ -11,6 +11,7 @@ use serde_saphyr::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct PolicyFile {
     pub(super) version: Option<Text>,
+    pub(super) established: Option<Text>,
     pub(super) zones: Option<Entries<Option<ZoneFile>>>,
     pub(super) hosts: Option<Entries<HostFile>>,
     pub(super) networks: Option<Entries<NetworkFile>>,
@@ -18,11 +19,29 @@ pub(super) struct PolicyFile {
     pub(super) rules: Option<Vec<Spanned<RuleFile>>>,
 }
 
-/// `clients: { networks: [...] }`
-#[derive(Debug, Deserialize)]
+/// `clients: { networks: [...], sources: networks, guard: {...}, fragments: drop }`
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ZoneFile {
     pub(super) networks: Option<Spanned<Vec<Text>>>,
+    pub(super) sources: Option<Names>,
+    pub(super) guard: Option<ModesFile>,
+    pub(super) routers: Option<Names>,
+    pub(super) dhcp_servers: Option<Names>,
+    pub(super) fragments: Option<Text>,
+}
+
+/// `guard: { spoofed: count, not_global: drop }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ModesFile {
+    pub(super) spoofed: Option<Text>,
+    pub(super) bogons: Option<Text>,
+    pub(super) not_global: Option<Text>,
+    pub(super) arp: Option<Text>,
+    pub(super) neighbour: Option<Text>,
+    pub(super) router_advertisements: Option<Text>,
+    pub(super) dhcp_server: Option<Text>,
 }
 
 /// `web: { zone: servers, addresses: [...] }`
@@ -64,5 +83,6 @@ pub(super) struct RuleFile {
     pub(super) to: Option<Names>,
     pub(super) service: Option<Names>,
     pub(super) action: Option<Text>,
+    pub(super) established: Option<Text>,
     pub(super) description: Option<Text>,
 }

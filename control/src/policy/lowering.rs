@@ -8,7 +8,7 @@ use super::values::family_of;
 use super::zones::ZoneMap;
 use crate::diagnostic::{Diagnostics, Report};
 use classifier::{AddressMatch, Family, PortRange, ZoneId};
-use dataplane::{Established, TableRule};
+use dataplane::{TableRule, ZoneSettings};
 
 /// Most classifier rules that a policy may become.
 pub const MAX_ENTRIES: usize = 1_000_000;
@@ -22,6 +22,8 @@ pub struct Lowered {
     pub entries: Vec<u32>,
     /// The policy's rules in order.
     pub table_rules: Vec<TableRule>,
+    /// What it says of zones besides the rules.
+    pub zones: ZoneSettings,
 }
 
 /// One alternative of a rule's end.
@@ -43,7 +45,7 @@ const ANY_SERVICE: Element =
     Element { family: None, protocol: None, src_ports: PortRange::ANY, dst_ports: PortRange::ANY };
 
 impl Policy {
-    /// The classifier's rules for this policy, with the zones numbered as in `zones`.
+    /// This policy as the classifier and the data path take it, with the zones numbered as in `zones`.
     ///
     /// # Errors
     /// When the policy lacks a zone of `zones`.
@@ -64,10 +66,10 @@ impl Policy {
             table_rules.push(TableRule {
                 id: rule.id.as_str().into(),
                 action: rule.action,
-                established: Established::default(),
+                established: rule.established,
             });
         }
-        Ok(Lowered { rules, entries, table_rules })
+        Ok(Lowered { rules, entries, table_rules, zones: self.zone_settings(&ids) })
     }
 
     fn sides(&self, ends: &[End], ids: &[ZoneId]) -> Vec<Side> {

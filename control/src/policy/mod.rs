@@ -8,6 +8,7 @@ mod audit;
 mod compile;
 mod edits;
 mod file;
+mod guard;
 mod lowering;
 mod model;
 mod validate;
@@ -18,7 +19,7 @@ pub use audit::{Audit, HidingRule, Warning, WarningCode};
 pub use compile::{Compiler, Made, compile};
 pub use lowering::{Lowered, MAX_ENTRIES};
 pub(crate) use model::{Detail, End, Service};
-pub use model::{Policy, Rule, Zone};
+pub use model::{Policy, Rule, Zone, established_word};
 pub(crate) use values::family_of;
 pub use zones::{MAX_ZONES, ZoneMap};
 

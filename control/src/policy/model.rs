@@ -2,7 +2,8 @@
 
 use crate::diagnostic::Place;
 use classifier::{AddressMatch, PortRange, ZoneId};
-use dataplane::Action;
+use dataplane::guard::{Modes, Senders, Sources};
+use dataplane::{Action, Established, FragmentMode};
 
 /// A policy in which everything is known to be right. What it allows depends on nothing outside it
 /// but the zones' numbers ([`ZoneMap`](super::ZoneMap)).
@@ -23,9 +24,19 @@ pub struct Policy {
 pub struct Zone {
     /// Its name.
     pub name: String,
-    /// Addresses found there. Replay tells by them which side of a capture an address is on; the
-    /// gateway knows the zone by the port and does not look at them.
+    /// Addresses found there. Replay tells by them which side of a capture an address is on. The
+    /// gateway knows the zone by the port, and holds the packet's addresses against them.
     pub networks: Vec<AddressMatch>,
+    /// Which addresses may be sources there.
+    pub sources: Sources,
+    /// What is done with packets whose addresses lie.
+    pub modes: Modes,
+    /// Who may send router advertisements.
+    pub routers: Senders,
+    /// Who may answer DHCP clients.
+    pub dhcp_servers: Senders,
+    /// What becomes of fragments that come from there.
+    pub fragments: FragmentMode,
 }
 
 /// Addresses under one name: a host's or a network's.
@@ -84,6 +95,7 @@ pub struct Rule {
     /// Indices into [`Policy::services`]; `None` is any service.
     pub(crate) services: Option<Vec<usize>>,
     pub(crate) action: Action,
+    pub(crate) established: Established,
     pub(crate) description: Option<String>,
     pub(crate) place: Place,
 }
@@ -134,6 +146,11 @@ impl Rule {
         self.action
     }
 
+    /// What becomes of the flows it allowed when the next policy is published.
+    pub fn established(&self) -> Established {
+        self.established
+    }
+
     /// What its author says of it.
     pub fn description(&self) -> Option<&str> {
         self.description.as_deref()
@@ -142,5 +159,13 @@ impl Rule {
     /// The line of the policy file on which it begins.
     pub fn line(&self) -> u32 {
         self.place.line
+    }
+}
+
+/// The word for `established` in policies, JSON and output.
+pub const fn established_word(established: Established) -> &'static str {
+    match established {
+        Established::Recheck => "recheck",
+        Established::Keep => "keep",
     }
 }

@@ -1,14 +1,17 @@
 //! From the file to the model: names resolved, values understood, all errors reported together.
 
 use super::file::{PolicyFile, RuleFile, ServiceFile, ZoneFile};
-use super::model::{Detail, End, Group, Policy, Rule, Service, ServiceEntry, Zone};
+use super::guard;
+use super::model::{
+    Detail, End, Group, Policy, Rule, Service, ServiceEntry, Zone, established_word,
+};
 use super::values;
 use super::zones::MAX_ZONES;
 use crate::diagnostic::{Diagnostics, Place, Report, shown};
 use crate::protocol::{has_ports, is_icmp};
 use crate::yaml::{Entries, Maps, Names, Text, is_name, number};
 use classifier::AddressMatch;
-use dataplane::Action;
+use dataplane::{Action, Established};
 use serde_saphyr::Spanned;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -43,7 +46,8 @@ pub(super) fn policy(name: &str, text: &str, file: PolicyFile) -> Result<Policy,
         groups.push(resolver.group(key, network.zone, &network.networks, values::network));
     }
     let services = resolver.services(file.services);
-    let rules = resolver.rules(listed);
+    let established = file.established.and_then(|text| resolver.established(&text));
+    let rules = resolver.rules(listed, established.unwrap_or_default());
     let mut report = resolver.report;
     let (file, text) = (name.to_owned(), text.to_owned());
     let policy = Policy { file, text, zones, groups, services, rules };
@@ -132,8 +136,8 @@ impl Resolver<'_> {
             }
             self.define(&key, What::Zone, zones.len());
             let mut networks = Vec::new();
-            let listed = zone.and_then(|zone| zone.networks);
-            for text in listed.iter().flat_map(|list| &list.value) {
+            let zone = zone.unwrap_or_default();
+            for text in zone.networks.iter().flat_map(|list| &list.value) {
                 let Some(network) = self.value(text, values::network) else { continue };
                 let owner = *owners.entry(network.clone()).or_insert(zones.len());
                 // An address on two sides would leave replay to guess.
@@ -143,7 +147,7 @@ impl Resolver<'_> {
                 }
                 networks.push(network);
             }
-            zones.push(Zone { name: key.value, networks });
+            zones.push(guard::zone(&mut self.report, key.value, networks, &zone));
         }
         zones
     }
@@ -241,7 +245,8 @@ impl Resolver<'_> {
         understand(&text.value).map_err(|message| self.report.error(text, message)).ok()
     }
 
-    fn rules(&mut self, listed: Vec<Spanned<RuleFile>>) -> Vec<Rule> {
+    /// The rules; one that does not say what becomes of its flows does as `established`.
+    fn rules(&mut self, listed: Vec<Spanned<RuleFile>>, established: Established) -> Vec<Rule> {
         let mut lines = HashMap::new();
         let mut rules = Vec::with_capacity(listed.len());
         for file in listed {
@@ -252,9 +257,18 @@ impl Resolver<'_> {
             let from = self.list(file.from, Self::end).unwrap_or_else(|| vec![End::Any]);
             let to = self.list(file.to, Self::end).unwrap_or_else(|| vec![End::Any]);
             let services = self.list(file.service, Self::service);
-            let action = file.action.map_or(Action::Deny, |text| self.action(&text));
+            let action = file.action.and_then(|text| self.action(&text));
+            let own = file.established.and_then(|text| {
+                if action == Some(Action::Deny) {
+                    let message = "a rule that denies has no flows that could be established";
+                    self.report.error(&text, message);
+                }
+                self.established(&text)
+            });
+            let established = own.unwrap_or(established);
+            let action = action.unwrap_or(Action::Deny);
             let description = file.description.map(|text| self.description(text));
-            rules.push(Rule { id, from, to, services, action, description, place });
+            rules.push(Rule { id, from, to, services, action, established, description, place });
         }
         rules
     }
@@ -361,17 +375,15 @@ impl Resolver<'_> {
         None
     }
 
-    fn action(&mut self, text: &Text) -> Action {
-        match text.value.as_str() {
-            "allow" => Action::Allow,
-            "deny" => Action::Deny,
-            other => {
-                let hint = self.report.hint(other, ["allow", "deny"]);
-                let message = format!("unknown action `{}`: `allow` or `deny`{hint}", shown(other));
-                self.report.error(text, message);
-                Action::Deny
-            }
-        }
+    fn action(&mut self, text: &Text) -> Option<Action> {
+        let choices = [Action::Allow, Action::Deny].map(|action| (action.as_str(), action));
+        self.report.word(text, "action", &choices)
+    }
+
+    fn established(&mut self, text: &Text) -> Option<Established> {
+        let choices = [Established::Recheck, Established::Keep];
+        let choices = choices.map(|established| (established_word(established), established));
+        self.report.word(text, "way with established flows", &choices)
     }
 
     fn description(&mut self, text: Text) -> String {

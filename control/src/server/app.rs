@@ -2,7 +2,7 @@
 
 use crate::policy::{Audit, Compiler, Made, Policy, ZoneMap};
 use classifier::ZoneId;
-use dataplane::{AttachMode, GatewayHandle, Link, Snapshot, Table};
+use dataplane::{AttachMode, Established, GatewayHandle, Link, Snapshot, Table};
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,6 +20,8 @@ pub struct RuleText {
     pub description: Option<String>,
     /// Line of the file it starts on.
     pub line: u32,
+    /// What becomes of the flows it allowed when the next policy is published.
+    pub established: Established,
 }
 
 /// One policy that was compiled and published, under the generation it got.
@@ -44,6 +46,7 @@ impl Revision {
             id: rule.id().into(),
             description: rule.description().map(str::to_owned),
             line: rule.line(),
+            established: rule.established(),
         });
         Revision {
             generation: table.generation(),

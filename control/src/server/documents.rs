@@ -2,9 +2,10 @@
 
 use super::app::{App, Revision};
 use crate::api;
+use crate::policy::established_word;
 use crate::protocol;
 use classifier::PacketKey;
-use dataplane::{Count, DropReason, FlowRecord, PortSnapshot, QueueSnapshot, Snapshot};
+use dataplane::{Action, Count, DropReason, FlowRecord, PortSnapshot, QueueSnapshot, Snapshot};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,9 @@ impl App {
             api::Rule {
                 id: hits.id.to_string(),
                 action: hits.action.as_str().into(),
+                established: text
+                    .filter(|_| hits.action == Action::Allow)
+                    .map(|text| established_word(text.established).into()),
                 hits: hits.hits,
                 description: text.and_then(|text| text.description.clone()),
                 line: text.map(|text| text.line),
@@ -95,19 +99,7 @@ impl App {
     /// What was dropped, and up to `limit` of the last packets.
     pub fn drops(&self, limit: usize) -> api::Drops {
         let snapshot = self.snapshot();
-        let mut totals = Vec::new();
-        for port in &snapshot.ports {
-            for (reason, packets) in drops_by_reason(port) {
-                if packets > 0 {
-                    totals.push(api::DropTotal {
-                        port: port.name.clone(),
-                        reason: reason.as_str().into(),
-                        description: reason.describe().into(),
-                        packets,
-                    });
-                }
-            }
-        }
+        let dropped = totals(&snapshot, |queue| &queue.drops);
         let recent = self.handle.recent_drops(limit).into_iter().take(limit).map(|record| {
             let port = snapshot.ports.get(record.port);
             api::Drop {
@@ -122,9 +114,10 @@ impl App {
             }
         });
         api::Drops {
-            dropped: totals.iter().map(|total| total.packets).sum(),
+            dropped: dropped.iter().map(|total| total.packets).sum(),
             recent: recent.collect(),
-            totals,
+            totals: dropped,
+            suspects: totals(&snapshot, |queue| &queue.suspects),
         }
     }
 
@@ -161,6 +154,7 @@ impl App {
             held: sum(|q| q.held),
             forwarded: sum(|q| q.forwarded),
             drops: sum(|q| q.drops),
+            suspects: sum(|q| q.suspects),
             queues,
         }
     }
@@ -189,9 +183,40 @@ impl App {
 
 /// Drops of a port over its queues, by reason.
 pub(crate) fn drops_by_reason(port: &PortSnapshot) -> impl Iterator<Item = (DropReason, u64)> {
+    by_reason(port, |queue| &queue.drops)
+}
+
+/// Packets of a port that the guard of its zone found to lie and only counts, by reason.
+pub(crate) fn suspects_by_reason(port: &PortSnapshot) -> impl Iterator<Item = (DropReason, u64)> {
+    by_reason(port, |queue| &queue.suspects)
+}
+
+fn by_reason(
+    port: &PortSnapshot,
+    of: fn(&QueueSnapshot) -> &[u64; DropReason::COUNT],
+) -> impl Iterator<Item = (DropReason, u64)> {
     DropReason::ALL
         .iter()
-        .map(|&reason| (reason, port.queues.iter().map(|q| q.drops[reason as usize]).sum()))
+        .map(move |&reason| (reason, port.queues.iter().map(|q| of(q)[reason as usize]).sum()))
+}
+
+/// The packets of all ports by reason, where there are any.
+fn totals(
+    snapshot: &Snapshot,
+    of: fn(&QueueSnapshot) -> &[u64; DropReason::COUNT],
+) -> Vec<api::ReasonTotal> {
+    let mut totals = Vec::new();
+    for port in &snapshot.ports {
+        for (reason, packets) in by_reason(port, of).filter(|(_, packets)| *packets > 0) {
+            totals.push(api::ReasonTotal {
+                port: port.name.clone(),
+                reason: reason.as_str().into(),
+                description: reason.describe().into(),
+                packets,
+            });
+        }
+    }
+    totals
 }
 
 fn policy_status(revision: &Arc<Revision>) -> api::PolicyStatus {
@@ -233,6 +258,7 @@ fn queue_status(queue: &QueueSnapshot) -> api::QueueStatus {
         handed_out: queue.handed_out,
         forwarded: queue.passed.iter().sum(),
         drops: queue.drops.iter().sum(),
+        suspects: queue.suspects.iter().sum(),
     }
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod serve;
 mod socket;
 
 pub use app::{App, Revision, RuleText};
-pub(crate) use documents::drops_by_reason;
+pub(crate) use documents::{drops_by_reason, suspects_by_reason};
 pub use routes::description;
 pub use serve::Serving;
 pub use socket::BindError;

@@ -260,12 +260,13 @@ fn app_with(mut compiler: Compiler, policy: &str) -> (Arc<Fake>, Arc<App>) {
         alive: true,
     };
     // Left: 100 received, 90 passed, 6 denied, 3 by default, 1 held. Right: the same backwards,
-    // 20 received and all passed.
+    // 20 received and all passed. Four that passed on the left were suspect.
     let mut left = queue(100, 20);
     left.held = 1;
     left.handed_out = 40;
     left.drops[DropReason::PolicyDeny as usize] = 6;
     left.drops[DropReason::PolicyDefault as usize] = 3;
+    left.suspects[DropReason::SourceNotInZone as usize] = 4;
     left.passed[PassReason::Rule as usize] = 91;
     let mut right = queue(20, 90);
     right.passed[PassReason::Flow as usize] = 20;

@@ -204,6 +204,10 @@ impl Bindings {
         {
             return Binding::Named;
         }
+        // What a capture does not tell the zone of can be of any.
+        if zone == ZoneId::UNKNOWN {
+            return Binding::Free;
+        }
         let (own, others) = match self.owners.at(family, address) {
             Owner::Nobody => (false, false),
             Owner::Zone(owner) => (owner == zone, owner != zone),

@@ -18,7 +18,7 @@ const SERVERS: ZoneId = ZoneId(1);
 const OUTSIDE: ZoneId = ZoneId(2);
 const GUESTS: ZoneId = ZoneId(3);
 /// A zone that the guard was not told of.
-const STRANGER: ZoneId = ZoneId::UNKNOWN;
+const STRANGER: ZoneId = ZoneId(99);
 
 fn networks(list: &[&str]) -> Vec<AddressMatch> {
     let network = |text: &&str| {
@@ -227,6 +227,14 @@ fn link_local_sources_stay_on_their_link() {
     assert_eq!(dropped(OUTSIDE, &tcp("169.254.1.1", "10.0.0.1")), Some(LinkLocalSource));
     assert_eq!(dropped(OUTSIDE, &tcp("169.255.0.1", "10.0.0.1")), None);
     assert_eq!(dropped(CLIENTS, &tcp("169.254.1.1", "169.254.1.2")), Some(SourceNotInZone));
+}
+
+#[test]
+fn a_packet_of_which_a_capture_does_not_tell_the_zone_can_be_of_any() {
+    let from_clients = tcp("10.0.0.1", "9.9.9.9");
+    assert_eq!(dropped(STRANGER, &from_clients), Some(SourceOtherZone));
+    assert_eq!(dropped(ZoneId::UNKNOWN, &from_clients), None);
+    assert_eq!(dropped(ZoneId::UNKNOWN, &tcp("127.0.0.1", "9.9.9.9")), Some(BogonSource));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub(super) struct Summary {
     dropped: u64,
     /// Packets dropped, by reason; reasons that did not occur are absent.
     drops: BTreeMap<&'static str, u64>,
+    /// Packets that lie about addresses where the policy only counts that, by reason.
+    suspects: BTreeMap<&'static str, u64>,
     /// Packets forwarded, by reason; reasons that did not occur are absent.
     passes: BTreeMap<&'static str, u64>,
     rules: Vec<RuleHits>,
@@ -49,6 +51,7 @@ impl Summary {
         let seconds = report.elapsed.as_secs_f64();
         let occurred = |label: &'static str, n: u64| (n > 0).then_some((label, n));
         let drops = DropReason::ALL.iter().zip(report.drops);
+        let suspects = DropReason::ALL.iter().zip(report.suspects);
         let passes = PassReason::ALL.iter().zip(report.passed);
         let rules = rules.iter().zip(&report.hits).map(|(rule, &hits)| RuleHits {
             id: rule.id.to_string(),
@@ -61,6 +64,7 @@ impl Summary {
             forwarded: report.forwarded,
             dropped: report.drops.iter().sum(),
             drops: drops.filter_map(|(reason, n)| occurred(reason.as_str(), n)).collect(),
+            suspects: suspects.filter_map(|(reason, n)| occurred(reason.as_str(), n)).collect(),
             passes: passes.filter_map(|(reason, n)| occurred(reason.as_str(), n)).collect(),
             rules: rules.collect(),
             flows: report.flows,
@@ -109,6 +113,13 @@ impl Summary {
         for (reason, n) in DropReason::ALL.iter().zip(report.drops).filter(|(_, n)| *n > 0) {
             table.row([
                 format!("drop: {}", reason.as_str()),
+                n.to_string(),
+                reason.describe().into(),
+            ]);
+        }
+        for (reason, n) in DropReason::ALL.iter().zip(report.suspects).filter(|(_, n)| *n > 0) {
+            table.row([
+                format!("counted: {}", reason.as_str()),
                 n.to_string(),
                 reason.describe().into(),
             ]);

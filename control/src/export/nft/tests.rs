@@ -2,7 +2,7 @@ use super::*;
 
 const POLICY: &str = r#"
 version: 1
-zones: { clients: {}, servers: {}, office: {} }
+zones: { clients: &rules_only { guard: { spoofed: off } }, servers: *rules_only, office: *rules_only }
 hosts:
   web: { zone: servers, addresses: [10.0.0.1, "fd00::1", 10.0.0.2, 10.0.0.3] }
   unused: { addresses: [10.9.9.9] }

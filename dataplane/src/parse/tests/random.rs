@@ -129,7 +129,7 @@ fn two_hundred_thousand_mutations_neither_panic_nor_break_a_promise() {
     assert!(accepted > 20_000, "{accepted} accepted");
     // The mutations reach what they are meant to reach.
     let reached = refused.iter().filter(|count| **count > 0).count();
-    assert!(reached > 35, "{reached} reasons");
+    assert!(reached > 33, "{reached} reasons");
 }
 
 /// A cut frame is judged as the whole one, but for what lies in the part that was cut off.
