@@ -22,6 +22,3 @@ pub(crate) use errors::ErrorPacket;
 pub(crate) use key::{Hop, flow_key, opening, packet_key};
 #[cfg(feature = "af-xdp")]
 pub(crate) use {engine::rule_of, key::opening_key};
-
-#[cfg(test)]
-mod tests;

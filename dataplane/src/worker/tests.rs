@@ -1,8 +1,10 @@
 //! Workers over ports in memory: what passes, what is dropped and why, and that every frame is
 //! counted once.
 
+mod errors;
 mod established;
 mod fragments;
+mod guard;
 mod handover;
 mod model;
 

@@ -2,27 +2,27 @@
 
 use super::*;
 use crate::table::{FragmentMode, ZoneSettings};
-use crate::testing::{ip, sctp, sealed};
+use crate::testing::{sctp, sealed};
 
-/// The IPv4 fragments of a datagram: payload cut at these offsets, which are multiples of 8.
-fn pieces(src: &str, dst: &str, protocol: u8, payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
-    let address = |text: &str| text.parse().expect("a test writes addresses");
-    // For the checksum of the whole.
-    let (_, whole) = ip(address(src), address(dst), protocol, payload);
-    let payload = &whole[20..];
-    let mut starts = vec![0];
-    starts.extend(cuts);
+/// The IPv4 fragments of the packet in `frame`, cut at these offsets, which are multiples of 8.
+pub(super) fn cut(frame: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+    let (header, payload) = frame[14..].split_at(20);
+    let starts = [0].into_iter().chain(cuts.iter().copied());
     let ends = cuts.iter().copied().chain([payload.len()]);
-    let piece = |(&start, end): (&usize, usize)| {
-        let (_, mut packet) = ip(address(src), address(dst), 255, &payload[start..end]);
-        packet[9] = protocol;
+    let piece = |(start, end): (usize, usize)| {
+        let mut packet = [header, &payload[start..end]].concat();
+        packet[2..4].copy_from_slice(&(20 + (end - start) as u16).to_be_bytes());
         packet[5] = 7;
         let more = if end < payload.len() { 0x2000 } else { 0 };
-        let field = (start as u16 / 8) | more;
-        packet[6..8].copy_from_slice(&field.to_be_bytes());
+        packet[6..8].copy_from_slice(&((start as u16 / 8) | more).to_be_bytes());
         sealed(ethernet(&[], 0x0800, &packet))
     };
-    starts.iter().zip(ends).map(piece).collect()
+    starts.zip(ends).map(piece).collect()
+}
+
+/// The fragments of a datagram with right checksums.
+fn pieces(src: &str, dst: &str, protocol: u8, payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
+    cut(&frame(src, dst, protocol, payload), cuts)
 }
 
 fn dns() -> Vec<NamedRule> {
