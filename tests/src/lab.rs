@@ -222,6 +222,21 @@ impl Lab {
         self.ip(Side::Server, "neigh flush dev eth0")
     }
 
+    /// Takes both ends' addresses away: their kernels then say nothing, whatever arrives, and what
+    /// comes out of the gateway is what was put in.
+    ///
+    /// # Errors
+    /// If `ip` refuses.
+    pub fn silence(&self) -> Result<()> {
+        for side in [Side::Client, Side::Server] {
+            let argv = ["sh", "-ec", "echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6"];
+            self.exec(side, &argv, SETUP)?.expect_success()?;
+            self.ip(side, "addr flush dev eth0")?;
+            self.ip(side, "link set eth0 arp off")?;
+        }
+        Ok(())
+    }
+
     /// Name of a namespace, for messages and `ip`.
     pub fn namespace(&self, side: Side) -> String {
         let suffix = match side {

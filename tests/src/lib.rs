@@ -13,17 +13,20 @@
 
 pub mod capture;
 pub mod clients;
+pub mod crafted;
 mod error;
 pub mod exposition;
 pub mod frames;
 pub mod gateway;
 mod lab;
 pub mod need;
+pub mod nmap;
 pub mod oracle;
 pub mod policies;
 pub mod process;
 pub mod services;
 pub mod wait;
+pub mod watch;
 
 pub use error::{Error, Result};
 pub use lab::{Family, Lab, LabOptions, LinkStats, Side, address};
