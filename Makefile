@@ -42,9 +42,9 @@ bench-classifier: ## The classifier beside DPDK's; ARGS='--quick' takes minutes,
 	@scripts/install-deps bench || echo "bench-classifier: going on without what is missing"
 	@scripts/bench-classifier $(ARGS)
 
-fuzz: ## Fuzz the classifier against the linear scan; SECONDS=60
+fuzz: ## Fuzz one target or all in turn; TARGET=agreement, SECONDS=60 for each
 	@scripts/install-deps fuzz
-	@fuzz/run agreement $(or $(SECONDS),60)
+	@fuzz/run $(or $(TARGET),agreement) $(or $(SECONDS),60)
 
 clean: ## Remove what was built
 	$(CARGO) clean

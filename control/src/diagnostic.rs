@@ -52,7 +52,7 @@ impl Diagnostic {
         let mut lines = None;
         for diagnostic in all {
             let Some(line) = diagnostic.line else { continue };
-            let lines = lines.get_or_insert_with(|| text.lines().collect::<Vec<_>>());
+            let lines = lines.get_or_insert_with(|| lines_of(text).collect::<Vec<_>>());
             let source = (line as usize).checked_sub(1).and_then(|line| lines.get(line));
             diagnostic.source = source.map(|&line| line.to_owned());
         }
@@ -67,6 +67,14 @@ impl Diagnostic {
         let shown = shown.map(|c| if c.is_control() { ' ' } else { c }).collect();
         Some((shown, column - first))
     }
+}
+
+/// The lines of `text` as YAML counts them (1.2, 5.4): a carriage return ends one, too.
+fn lines_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive('\n').flat_map(|line| {
+        let line = line.strip_suffix("\r\n").or(line.strip_suffix('\n')).unwrap_or(line);
+        line.split('\r')
+    })
 }
 
 impl Diagnostic {

@@ -81,6 +81,17 @@ fn carets_stand_under_the_value() {
 }
 
 #[test]
+fn the_line_that_is_shown_is_the_one_that_yaml_counts() {
+    for newline in ["\n", "\r\n", "\r"] {
+        let policy =
+            ["version: 1", "", "zones: { a: {} }", "rules: []", "hosts: wrong"].join(newline);
+        let Diagnostics(found) = errors(&policy);
+        assert_eq!(found[0].line, Some(5), "{newline:?}");
+        assert!(format!("{:#}", found[0]).contains("\n 5 | hosts: wrong\n"), "{newline:?}");
+    }
+}
+
+#[test]
 fn a_zone_of_a_port_that_the_policy_lacks_is_an_error() {
     let policy =
         Policy::parse("p.yaml", "version: 1\nzones: { servers: {}, clients: {} }\nrules: []\n");

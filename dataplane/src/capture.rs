@@ -126,6 +126,15 @@ impl Capture {
         result.map_err(|problem| failed(refused.into_inner().map_or(problem, CaptureProblem::Io)))
     }
 
+    /// Appends the packets of a file with these bytes, as [`read`](Self::read) does.
+    ///
+    /// # Errors
+    /// What is wrong with it; the packets before the damage stay.
+    #[cfg(fuzzing)]
+    pub fn read_bytes(&mut self, bytes: &[u8]) -> Result<Ending, CaptureProblem> {
+        self.read_blocks(bytes, 0)
+    }
+
     fn read_blocks(
         &mut self,
         input: impl Read + Send,

@@ -15,6 +15,8 @@ mod counters;
 mod flows;
 mod flowtable;
 mod fragments;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gateway;
 pub mod guard;
 mod handover;

@@ -218,7 +218,7 @@ impl Index {
     }
 
     /// Every entry and whether it is away from home.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn entries(&self) -> Vec<(u32, bool)> {
         let mut entries = Vec::new();
         for bucket in &self.buckets {
@@ -230,7 +230,7 @@ impl Index {
     }
 
     /// Entries that their homes say are away.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn strays(&self) -> usize {
         self.buckets.iter().map(|bucket| usize::from(bucket.strays)).sum()
     }

@@ -45,6 +45,8 @@
 //! only while it has a flow, so that there cannot be more sources than flows, and a flood from
 //! random sources finds nothing to overflow and makes nobody's count wrong.
 
+#[cfg(any(test, fuzzing))]
+mod check;
 mod hash;
 mod index;
 mod key;
@@ -61,6 +63,8 @@ mod work;
 pub use hash::HashKey;
 pub use key::{Direction, End, FlowKey};
 pub use record::{Class, NewFlow, Opening, TimeoutNumber};
+#[cfg(fuzzing)]
+pub use table::FlowCounts;
 pub use table::FlowTable;
 pub use wheel::{MAX_TIMEOUT, ticks, timeout_ticks};
 #[cfg(feature = "af-xdp")]

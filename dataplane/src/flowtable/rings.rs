@@ -84,7 +84,7 @@ impl Rings {
     }
 
     /// The nodes of the ring of `anchor`, in order; the links back are checked on the way.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn nodes<const RING: usize>(&self, anchor: u32) -> Vec<u32> {
         let mut nodes = Vec::new();
         let mut at = anchor;

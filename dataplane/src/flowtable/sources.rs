@@ -151,7 +151,7 @@ impl Sources {
         self.index.memory_usage() + size_of_val(&*self.entries)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn index(&self) -> &Index {
         &self.index
     }

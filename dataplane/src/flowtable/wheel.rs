@@ -147,13 +147,13 @@ impl Wheel {
     }
 
     /// The rings that are not empty by its own account, and all that there are.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn occupied(&self) -> [u64; LEVELS] {
         self.occupied
     }
 
     /// As if so many ticks had passed while it was empty.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn start_at(&mut self, tick: u64) {
         assert_eq!(self.occupied, [0; LEVELS]);
         (self.clock, self.position) = (tick, tick);

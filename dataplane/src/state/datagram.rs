@@ -16,7 +16,7 @@ pub enum Refresh {
 
 /// How much of a flow there is: each has a timeout of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DatagramClass {
+pub enum DatagramClass {
     /// Only the opener sent: first to go when the flow table is full.
     OneSided,
     /// The responder answered.
@@ -25,7 +25,7 @@ pub(crate) enum DatagramClass {
 
 /// What to do with a packet that is not dropped: forward it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DatagramEvent {
+pub struct DatagramEvent {
     /// Class after this packet.
     pub class: DatagramClass,
     /// Whether the timeout begins anew.
@@ -34,13 +34,13 @@ pub(crate) struct DatagramEvent {
 
 /// State of a flow whose first packet was forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DatagramState {
+pub struct DatagramState {
     answered: bool,
 }
 
 impl DatagramState {
     /// The state after the first packet of a flow of UDP or a protocol without ports.
-    pub(crate) fn open() -> (DatagramState, DatagramEvent) {
+    pub fn open() -> (DatagramState, DatagramEvent) {
         let state = DatagramState { answered: false };
         (state, DatagramEvent { class: DatagramClass::OneSided, refresh: true })
     }
@@ -49,12 +49,12 @@ impl DatagramState {
     ///
     /// # Errors
     /// [`DropReason::IcmpUnasked`]: it is a reply.
-    pub(crate) fn open_echo(request: bool) -> Result<(DatagramState, DatagramEvent), DropReason> {
+    pub fn open_echo(request: bool) -> Result<(DatagramState, DatagramEvent), DropReason> {
         if request { Ok(Self::open()) } else { Err(DropReason::IcmpUnasked) }
     }
 
     /// The next packet of the flow.
-    pub(crate) fn observe(&mut self, from_opener: bool, refresh: Refresh) -> DatagramEvent {
+    pub fn observe(&mut self, from_opener: bool, refresh: Refresh) -> DatagramEvent {
         let first_answer = !from_opener && !self.answered;
         self.answered |= !from_opener;
         let class = if self.answered { DatagramClass::TwoSided } else { DatagramClass::OneSided };
@@ -66,7 +66,7 @@ impl DatagramState {
     /// # Errors
     /// [`DropReason::IcmpUnasked`]: a reply of the opener's or a request of the responder's, which
     /// with the same identifier are of another flow.
-    pub(crate) fn observe_echo(
+    pub fn observe_echo(
         &mut self,
         from_opener: bool,
         request: bool,
@@ -78,12 +78,12 @@ impl DatagramState {
     }
 
     /// The state as it is kept in a flow.
-    pub(crate) fn to_bytes(self) -> [u8; 1] {
+    pub fn to_bytes(self) -> [u8; 1] {
         [u8::from(self.answered)]
     }
 
     /// The state in a flow. Every byte is one.
-    pub(crate) fn from_bytes([byte]: [u8; 1]) -> DatagramState {
+    pub fn from_bytes([byte]: [u8; 1]) -> DatagramState {
         DatagramState { answered: byte != 0 }
     }
 }

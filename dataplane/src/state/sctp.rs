@@ -31,7 +31,7 @@ mod chunk {
 
 /// How far an association is: each has a timeout of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SctpClass {
+pub enum SctpClass {
     /// Before the COOKIE-ACK, or a path without an answer to its HEARTBEAT. Half-open.
     Opening,
     /// Data flows.
@@ -44,7 +44,7 @@ pub(crate) enum SctpClass {
 
 /// What to do with a packet that is not dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SctpEvent {
+pub enum SctpEvent {
     /// Forward; the association is in `class` and its timeout begins anew.
     Pass {
         /// Class after this packet.
@@ -87,7 +87,7 @@ impl Phase {
 /// State of an association: the tags that packets must carry, by the end they go to. 0 is unknown;
 /// no end chooses it (RFC 9260, 3.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SctpState {
+pub struct SctpState {
     phase: Phase,
     to_opener: u32,
     to_responder: u32,
@@ -102,7 +102,7 @@ impl SctpState {
     /// # Errors
     /// [`DropReason::SctpState`] for all but INIT and HEARTBEAT, [`DropReason::SctpTag`] for an INIT
     /// with a verification tag or without an Initiate Tag.
-    pub(crate) fn open(packet: &SctpPacket) -> Result<(SctpState, SctpEvent), DropReason> {
+    pub fn open(packet: &SctpPacket) -> Result<(SctpState, SctpEvent), DropReason> {
         let (phase, to_opener, to_responder) = match packet.chunk {
             chunk::INIT => (Phase::CookieWait, initiate_tag(packet, 0)?, 0),
             chunk::HEARTBEAT if packet.tag != 0 => (Phase::HeartbeatSent, 0, packet.tag),
@@ -122,7 +122,7 @@ impl SctpState {
     ///
     /// # Errors
     /// Why it is dropped. The state is then as before.
-    pub(crate) fn observe(
+    pub fn observe(
         &mut self,
         from_opener: bool,
         packet: &SctpPacket,
@@ -163,7 +163,7 @@ impl SctpState {
     }
 
     /// How far the association is.
-    pub(crate) fn class(&self) -> SctpClass {
+    pub fn class(&self) -> SctpClass {
         match self.phase {
             Phase::CookieWait | Phase::CookieEchoed | Phase::HeartbeatSent => SctpClass::Opening,
             Phase::Established => SctpClass::Established,
@@ -174,13 +174,13 @@ impl SctpState {
 
     /// Whether a packet of the opener's, or the responder's, with this verification tag can be of
     /// the association. For ICMP errors that quote it.
-    pub(crate) fn sent(&self, from_opener: bool, tag: u32) -> bool {
+    pub fn sent(&self, from_opener: bool, tag: u32) -> bool {
         let init = tag == 0 && from_opener && self.phase == Phase::CookieWait;
         init || self.check(from_opener, tag).is_ok()
     }
 
     /// The state as it is kept in a flow.
-    pub(crate) fn to_bytes(self) -> [u8; 17] {
+    pub fn to_bytes(self) -> [u8; 17] {
         let tags =
             [self.to_opener, self.to_responder, self.restart_to_opener, self.restart_to_responder];
         let mut bytes = [0; 17];
@@ -192,7 +192,7 @@ impl SctpState {
     }
 
     /// The state in a flow. Every 17 bytes are one; a phase that does not exist is the last.
-    pub(crate) fn from_bytes(bytes: &[u8; 17]) -> SctpState {
+    pub fn from_bytes(bytes: &[u8; 17]) -> SctpState {
         let tag = |at: usize| {
             u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };

@@ -31,7 +31,7 @@
 
 mod window;
 
-pub(crate) use crate::parse::TcpSegment;
+pub use crate::parse::TcpSegment;
 use crate::parse::tcp_flag::{ACK, FIN, RST, SYN};
 use crate::verdict::DropReason;
 use window::{Side, Span, after, between, seen};
@@ -56,7 +56,7 @@ pub enum RstPolicy {
 
 /// Choices of the TCP state machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TcpConfig {
+pub struct TcpConfig {
     /// Whether a connection can begin with a segment from its middle: for a bounded time after a
     /// restart. Its windows are checked loosely, as their scale is not known.
     pub pick_up: bool,
@@ -66,7 +66,7 @@ pub(crate) struct TcpConfig {
 
 /// How far a connection is: each has a timeout of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TcpClass {
+pub enum TcpClass {
     /// A SYN passed. Half-open.
     SynSent,
     /// Both SYNs passed, not both acknowledged; or picked up and not answered yet. Half-open.
@@ -87,7 +87,7 @@ pub(crate) enum TcpClass {
 
 /// What to do with a segment that is not dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TcpEvent {
+pub enum TcpEvent {
     /// Forward; the connection is in `class` and its timeout begins anew.
     Pass {
         /// Class after this segment.
@@ -130,7 +130,7 @@ impl Kind {
 /// State of a connection. 32 bytes, any of which are a state ([`TcpState::from_bytes`]).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TcpState {
+pub struct TcpState {
     opener: Side,
     responder: Side,
 }
@@ -140,7 +140,7 @@ impl TcpState {
     ///
     /// # Errors
     /// [`DropReason::TcpNotOpen`] for all but a SYN, or a segment with ACK when picking up.
-    pub(crate) fn open(
+    pub fn open(
         segment: &TcpSegment,
         config: &TcpConfig,
     ) -> Result<(TcpState, TcpEvent), DropReason> {
@@ -175,7 +175,7 @@ impl TcpState {
     /// # Errors
     /// Why it is dropped. The state is then as before, but for a SYN-ACK that shows the connection
     /// to be forgotten by both ends, which closes it.
-    pub(crate) fn observe(
+    pub fn observe(
         &mut self,
         from_opener: bool,
         segment: &TcpSegment,
@@ -190,7 +190,7 @@ impl TcpState {
     }
 
     /// How far the connection is.
-    pub(crate) fn class(&self) -> TcpClass {
+    pub fn class(&self) -> TcpClass {
         let (a, b) = (&self.opener, &self.responder);
         let both = |flags| a.has(flags) && b.has(flags);
         if self.closed() {
@@ -214,13 +214,13 @@ impl TcpState {
 
     /// Whether a packet of the opener's, or the responder's, with sequence number `seq` can still be
     /// on its way: sent and not yet acknowledged (RFC 5927, 4). For ICMP errors that quote it.
-    pub(crate) fn in_flight(&self, from_opener: bool, seq: u32) -> bool {
+    pub fn in_flight(&self, from_opener: bool, seq: u32) -> bool {
         let sender = if from_opener { &self.opener } else { &self.responder };
         sender.has(seen::SYN) && between(seq, sender.acked, sender.end)
     }
 
     /// The state as it is kept in a flow.
-    pub(crate) fn to_bytes(self) -> [u8; 32] {
+    pub fn to_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
         bytes[..16].copy_from_slice(&self.opener.to_bytes());
         bytes[16..].copy_from_slice(&self.responder.to_bytes());
@@ -228,7 +228,7 @@ impl TcpState {
     }
 
     /// The state in a flow. Every 32 bytes are one.
-    pub(crate) fn from_bytes(bytes: &[u8; 32]) -> TcpState {
+    pub fn from_bytes(bytes: &[u8; 32]) -> TcpState {
         let half = |at: usize| {
             let mut side = [0; 16];
             side.copy_from_slice(&bytes[at..at + 16]);
@@ -322,8 +322,11 @@ impl TcpState {
                 return Err(DropReason::TcpHandshake);
             }
             // A server that answers SYNs without remembering them chooses another number for the
-            // SYN that is sent again (RFC 4987, 3.6).
+            // SYN that is sent again (RFC 4987, 3.6). If it had reset the connection, it is closed
+            // still.
+            let reset = sender.flags & seen::RST;
             *sender = Side::of_syn(span, segment.window_scale);
+            sender.flags |= reset;
             Side::settle_scales(sender, receiver);
         }
         sender.advance(receiver, span, false);

@@ -6,7 +6,6 @@ use crate::flowtable::sources::Source;
 use classifier::Family;
 
 mod bounds;
-mod check;
 mod hash;
 mod measure;
 mod model;
