@@ -16,8 +16,8 @@ pub mod fragments {
 /// The flow table.
 pub mod flowtable {
     pub use crate::flowtable::{
-        Class, Direction, End, FlowCounts, FlowKey, FlowTable, FlowTableConfig, HashKey, NewFlow, Refused,
-        TIMEOUTS, TimeoutNumber,
+        Class, Direction, End, FlowCounts, FlowKey, FlowTable, FlowTableConfig, HashKey, NewFlow,
+        Refused, TIMEOUTS, TimeoutNumber,
     };
 }
 

@@ -174,6 +174,7 @@ reasons! {
         HandoverFull = "handover_full", "Another worker of the wire owns its flow, and has no room for what is handed over to it.";
         FlowQuota = "flow_quota", "It would open a flow, and its source has opened as many as it may.";
         ChallengeRate = "challenge_rate", "Packets that change nothing and may cause a challenge ACK, or the like in SCTP, come faster than they are let through (RFC 5961, 7).";
+        IcmpFamily = "icmp_family", "It is ICMP over IPv6, or ICMPv6 over IPv4 (RFC 792, RFC 4443).";
     }
 }
 

@@ -71,6 +71,22 @@ fn nft_accepts_what_is_exported() -> Result<()> {
     Ok(())
 }
 
+/// What is sent over the loopback interface has zero link-layer addresses and passes the same hooks.
+#[test]
+fn hardened_rules_leave_a_hosts_own_traffic_alone() -> Result<()> {
+    need!(Need::Lab, Need::Program("nft"), Need::Program("ping"));
+    let lab = Lab::new()?;
+    let file = export(&lab, AWKWARD, &["clients=bh0", "servers=bh1", "1.office-x_=eth7"])?;
+    let up = "echo 0 >/proc/sys/net/ipv6/conf/lo/disable_ipv6; ip link set lo up";
+    lab.exec(Side::Gateway, &["sh", "-ec", up], COMMAND)?.expect_success()?;
+    nft(&lab, &["-f", &file])?.expect_success()?;
+    for address in ["127.0.0.1", "::1"] {
+        let ping = ["ping", "-c", "1", "-W", "5", address];
+        lab.exec(Side::Gateway, &ping, COMMAND)?.expect_success()?;
+    }
+    Ok(())
+}
+
 #[test]
 fn nft_refuses_a_zone_without_interfaces_until_it_is_defined() -> Result<()> {
     need!(Need::Lab, Need::Program("nft"));

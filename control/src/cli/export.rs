@@ -45,8 +45,9 @@ struct NftArgs {
     /// An interface of a zone; may be given several times, also for one zone
     #[arg(long, value_name = "NAME=IFACE")]
     zone: Vec<String>,
-    /// Drop also what a strict gateway drops: malformed packets, fragments, IPv4 options, impossible
-    /// TCP flags, packets without a connection that they could belong to
+    /// Drop also what a strict gateway drops: malformed packets, fragments, IPv4 options, IPv6 source
+    /// routes, impossible addresses, ports and TCP flags, packets without a connection that they could
+    /// belong to
     #[arg(long)]
     hardened: bool,
     /// Write to this file instead of standard output

@@ -26,19 +26,45 @@ pub type Interfaces = BTreeMap<String, Vec<String>>;
 
 /// What a strict gateway drops, before connection tracking reassembles, changes or remembers it:
 /// the match in nftables' words, and the comment.
-const MALFORMED: [(&str, &str); 12] = [
+///
+/// Matches on link-layer addresses are asked of Ethernet only, so that the zero addresses of the
+/// loopback interface pass.
+const MALFORMED: [(&str, &str); 30] = [
+    ("ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00", "source MAC a group, IEEE 802.3"),
+    ("ether saddr 00:00:00:00:00:00", "source MAC zero"),
     ("ip frag-off & 0x3fff != 0", "fragment"),
-    ("exthdr frag exists", "fragment"),
+    // A fragment header of a whole packet is none of a fragment (RFC 6946).
+    ("frag frag-off != 0", "fragment"),
+    ("frag more-fragments 1", "fragment"),
+    ("ip frag-off & 0x8000 != 0", "IPv4 reserved flag, RFC 791"),
     ("ip hdrlength > 5", "IPv4 options"),
+    ("ip saddr 0.0.0.1-0.255.255.255", "address of this network, RFC 1122"),
+    ("ip daddr 0.0.0.0/8", "address of this network, RFC 1122"),
+    ("ip6 saddr ::ffff:0:0/96", "IPv4-mapped address, RFC 4291"),
+    ("ip6 daddr ::ffff:0:0/96", "IPv4-mapped address, RFC 4291"),
+    ("ip6 daddr ::", "unspecified address, RFC 4291"),
+    // Of headers behind the second one, nftables cannot tell the order.
+    ("ip6 nexthdr { 0, 43, 44, 60 } @nh,320,8 0", "IPv6 extension headers, RFC 8200, 4.1"),
+    ("ip6 nexthdr 60 @nh,320,8 60", "IPv6 extension headers, RFC 8200, 4.1"),
+    ("ip6 nexthdr 43 @nh,320,8 43", "IPv6 extension headers, RFC 8200, 4.1"),
+    ("ip6 nexthdr 44 @nh,320,8 { 43, 44 }", "IPv6 extension headers, RFC 8200, 4.1"),
     ("rt type 0", "IPv6 routing header type 0, RFC 5095"),
+    ("rt seg-left != 0", "IPv6 source route"),
+    (
+        "meta nfproto ipv6 meta l4proto { 135, 139, 140, 253, 254 }",
+        "IPv6 extension header not looked behind, RFC 7045",
+    ),
     ("tcp flags & (fin|syn) == (fin|syn)", "TCP flags"),
     ("tcp flags & (syn|rst) == (syn|rst)", "TCP flags"),
     ("tcp flags & (fin|rst) == (fin|rst)", "TCP flags"),
     ("tcp flags & (fin|syn|rst|ack) == 0", "TCP flags"),
     ("tcp flags & (fin|ack) == fin", "TCP flags"),
-    ("tcp sport 0", "port 0"),
-    ("meta l4proto { tcp, udp, sctp } th dport 0", "port 0"),
-    ("sctp sport 0", "port 0"),
+    ("tcp flags & (rst|urg) == (rst|urg)", "TCP flags"),
+    ("tcp flags & (syn|ack|urg) == (syn|ack|urg)", "TCP flags"),
+    ("meta l4proto { tcp, udp, sctp } th sport 0", "port 0, RFC 6335"),
+    ("meta l4proto { tcp, udp, sctp } th dport 0", "port 0, RFC 6335"),
+    ("meta nfproto ipv6 udp checksum 0", "UDP over IPv6 without a checksum, RFC 8200, 8.1"),
+    ("sctp vtag 0 sctp chunk init missing", "SCTP tag 0 without INIT, RFC 9260, 8.5.1"),
 ];
 
 /// The ruleset of `policy`, which ends with a newline.

@@ -9,6 +9,7 @@ use crate::state::sctp::SctpState;
 use crate::state::tcp::TcpState;
 use crate::table::Table;
 use crate::verdict::DropReason;
+use classifier::Family;
 
 /// An ICMP error on its way.
 #[derive(Clone, Copy, Debug)]
@@ -85,7 +86,8 @@ fn quoted_flow(error: &ErrorPacket<'_>, quote: &Quote) -> (FlowKey, Direction) {
     let target = End { address: quote.dst, port: quote.dst_port, side: hop.ingress };
     match quote.place {
         Place::Echo(request) => {
-            let echo = Echo { request, id: quote.src_port };
+            let asks = if packet.family == Family::V4 { [8, 0] } else { [128, 0] };
+            let echo = Echo { request, id: quote.src_port, asks };
             echo_key([source, target], echo, quote.protocol, vlan, packet.family)
         }
         _ => FlowKey::between(source, target, quote.protocol, vlan, packet.family),

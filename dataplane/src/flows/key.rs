@@ -31,10 +31,10 @@ impl Hop {
 }
 
 /// The flow that `packet` belongs to or would open, and its direction there; `None` for ICMP messages
-/// that have no flow (all but echo). `vlan` is [`Parsed::vlan`].
+/// that neither ask nor answer. `vlan` is [`Parsed::vlan`].
 ///
-/// Echoes with the same identifier that go in opposite directions are different flows, so the end
-/// that asks comes first; it has the identifier for a port.
+/// ICMP requests with the same identifier that go in opposite directions are different flows, so the
+/// end that asks comes first; it has the identifier for a port, and the other one what is asked.
 #[inline]
 pub(crate) fn flow_key(packet: &IpPacket, vlan: u32, hop: Hop) -> Option<(FlowKey, Direction)> {
     let source = End { address: packet.src, port: packet.src_port, side: hop.ingress };
@@ -46,22 +46,23 @@ pub(crate) fn flow_key(packet: &IpPacket, vlan: u32, hop: Hop) -> Option<(FlowKe
     Some(echo_key([source, target], echo, packet.protocol, vlan, packet.family))
 }
 
-/// The flow of an echo message from the first to the second of `ends`.
+/// The flow of an ICMP request or reply from the first to the second of `ends`.
 #[inline]
 pub(super) fn echo_key(
     [source, target]: [End; 2],
-    Echo { request, id }: Echo,
+    Echo { request, id, asks }: Echo,
     protocol: u8,
     vlan: u32,
     family: Family,
 ) -> (FlowKey, Direction) {
-    let (asks, answers, direction) = if request {
+    let (asking, answering, direction) = if request {
         (source, target, Direction::Forward)
     } else {
         (target, source, Direction::Reverse)
     };
-    let (asks, answers) = (End { port: id, ..asks }, End { port: 0, ..answers });
-    (FlowKey::ordered(asks, answers, protocol, vlan, family), direction)
+    let asking = End { port: id, ..asking };
+    let answering = End { port: u16::from_be_bytes(asks), ..answering };
+    (FlowKey::ordered(asking, answering, protocol, vlan, family), direction)
 }
 
 /// What rules are asked about `packet`, which was parsed as `parsed` or put together from fragments
@@ -110,9 +111,8 @@ pub(crate) fn opening_key(
         Direction::Reverse => [second, first],
     };
     let (src_port, dst_port) = match key.protocol() {
-        // Type and code of an echo request.
-        protocol::ICMP => (8, 0),
-        protocol::ICMPV6 => (128, 0),
+        // Type and code of the request.
+        protocol::ICMP | protocol::ICMPV6 => (second.1 >> 8, second.1 & 0xff),
         _ => (source.1, target.1),
     };
     PacketKey {

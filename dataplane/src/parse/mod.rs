@@ -130,7 +130,7 @@ impl IpPacket {
         }
     }
 
-    /// The echo message that it is, if it is one.
+    /// The ICMP request or reply that it is, if it is one.
     #[inline]
     pub fn echo(&self) -> Option<Echo> {
         match self.l4 {
@@ -196,7 +196,7 @@ pub struct Icmp {
     pub kind: u8,
     /// Code.
     pub code: u8,
-    /// What it is as an echo, if it is one.
+    /// Whether it asks or answers, if its type does.
     pub echo: Option<Echo>,
     /// Bytes 4 to 7, for instance the MTU.
     pub rest: u32,
@@ -204,13 +204,16 @@ pub struct Icmp {
     pub is_error: bool,
 }
 
-/// An ICMP or ICMPv6 echo message.
+/// A message of those ICMP types that ask and answer: echo, timestamp, information and address mask
+/// (RFC 792, RFC 950), and echo and node information of ICMPv6 (RFC 4443, RFC 4620).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
     /// Whether it is the request.
     pub request: bool,
-    /// Its identifier.
+    /// Its identifier; of node information, what is asked for.
     pub id: u16,
+    /// Type and code of the request.
+    pub asks: [u8; 2],
 }
 
 /// Where a packet belongs in a fragmented datagram (RFC 791, 3.2; RFC 8200, 4.5).

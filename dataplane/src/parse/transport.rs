@@ -31,18 +31,31 @@ pub(super) fn parse(packet: &mut IpPacket, l4: Span<'_>) -> Result<(), DropReaso
             packet.l4 = L4::Sctp(sctp);
         }
         protocol::ICMP if packet.family == Family::V4 => {
-            let icmp = read_icmp(l4, 8, 0)?;
+            let icmp = read_icmp(l4, |kind| match kind {
+                0 | 8 => Some(8),
+                13 | 14 => Some(13),
+                15 | 16 => Some(15),
+                17 | 18 => Some(17),
+                _ => None,
+            })?;
             // RFC 1122, 3.2.2: unreachable, source quench, redirect, time exceeded, parameter
             // problem.
             let is_error = matches!(icmp.kind, 3 | 4 | 5 | 11 | 12);
             set_icmp(packet, Icmp { is_error, ..icmp });
         }
         protocol::ICMPV6 if packet.family == Family::V6 => {
-            let icmp = read_icmp(l4, 128, 129)?;
+            let icmp = read_icmp(l4, |kind| match kind {
+                128 | 129 => Some(128),
+                139 | 140 => Some(139),
+                _ => None,
+            })?;
             // RFC 4443, 2.1.
             let is_error = icmp.kind < 128;
             set_icmp(packet, Icmp { is_error, ..icmp });
         }
+        // No host speaks the other family's; neither rules nor checksums would look into it, and
+        // Linux's connection tracking takes it for invalid.
+        protocol::ICMP | protocol::ICMPV6 => return Err(DropReason::IcmpFamily),
         _ => {}
     }
     Ok(())
@@ -57,13 +70,17 @@ pub(super) fn ports<const N: usize>(header: &[u8; N]) -> Result<(u16, u16), Drop
 }
 
 /// Every ICMP message has eight bytes of header (RFC 792), and so does every ICMPv6 message in use
-/// (RFC 4443, RFC 4861, RFC 3810).
+/// (RFC 4443, RFC 4861, RFC 3810). `asks` gives the type of the request for those of requests and
+/// replies.
 #[inline]
-fn read_icmp(l4: Span<'_>, echo_request: u8, echo_reply: u8) -> Result<Icmp, DropReason> {
+fn read_icmp(l4: Span<'_>, asks: impl Fn(u8) -> Option<u8>) -> Result<Icmp, DropReason> {
     let header = l4.header::<8>(DropReason::IcmpHeader)?;
     let [kind, code, ..] = *header;
-    let echo = (code == 0 && (kind == echo_request || kind == echo_reply))
-        .then(|| Echo { request: kind == echo_request, id: be16::<4, _>(header) });
+    let echo = asks(kind).map(|request| Echo {
+        request: kind == request,
+        id: be16::<4, _>(header),
+        asks: [request, code],
+    });
     Ok(Icmp { kind, code, echo, rest: be32::<4, _>(header), is_error: false })
 }
 

@@ -223,11 +223,36 @@ fn an_echo_reply_that_nobody_asked_for_is_dropped_whatever_the_rules_say() {
 fn messages_without_flows_are_judged_one_by_one() {
     let mut lab = Lab::new(&[("icmp", Rule { protocol: Some(1), ..Rule::ANY }, Action::Allow)]);
     for _ in 0..2 {
-        // Timestamp request and reply.
-        assert_eq!(lab.send(LEFT, frame(CLIENT, SERVER, 1, &icmp(13, 0, 0))), BY_RULE);
-        assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(14, 0, 0))), BY_RULE);
+        // Router advertisement and solicitation (RFC 1256).
+        assert_eq!(lab.send(LEFT, frame(CLIENT, SERVER, 1, &icmp(9, 0, 0))), BY_RULE);
+        assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(10, 0, 0))), BY_RULE);
     }
     assert_eq!(lab.flows(), 0);
+}
+
+#[test]
+fn every_icmp_reply_needs_its_own_request() {
+    let icmp_any = |protocol| Rule { protocol: Some(protocol), ..Rule::ANY };
+    let rules = [("v4", icmp_any(1), Action::Allow), ("v6", icmp_any(58), Action::Allow)];
+    let mut lab = Lab::new(&rules);
+    let unasked = Outcome::Drop(D::IcmpUnasked);
+    let kinds = [(1, 8, 0), (1, 13, 14), (1, 15, 16), (1, 17, 18), (58, 128, 129), (58, 139, 140)];
+    for (protocol, asks, answers) in kinds {
+        let ends = if protocol == 1 { (CLIENT, SERVER) } else { ("fd00:1::1", "fd00:2::1") };
+        let ask = |code| frame(ends.0, ends.1, protocol, &icmp(asks, code, 7));
+        let answer = |code| frame(ends.1, ends.0, protocol, &icmp(answers, code, 7));
+        assert_eq!(lab.send(RIGHT, answer(0)), unasked, "{answers}");
+        assert_eq!(lab.send(LEFT, ask(0)), BY_RULE);
+        assert_eq!(lab.send(RIGHT, answer(1)), unasked, "{answers} with another code");
+        assert_eq!(lab.send(RIGHT, answer(0)), BY_FLOW);
+    }
+    // Judged anew as what it was asked.
+    lab.take(2, &rules);
+    assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(14, 0, 7))), BY_FLOW);
+    let only_echo = Rule { src_ports: PortRange::one(8), ..icmp_any(1) };
+    lab.take(3, &[("echo", only_echo, Action::Allow)]);
+    assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(0, 0, 7))), BY_FLOW);
+    assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 1, &icmp(14, 0, 7))), DEFAULT);
 }
 
 #[test]

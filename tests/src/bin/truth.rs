@@ -2,10 +2,11 @@
 //! differ and no row of the docs explains it.
 //!
 //! Usage: `truth [--classes udp,icmp,...] [--table]`; the environment's `PACKETS`, `POLICIES` and
-//! `SEED` scale and repeat it. `--table` prints the explained differences as the docs have them.
+//! `SEED` scale and repeat it. `--table` adds what became of each kind of packet. `truth --rows`
+//! prints the explained differences as `tests/DIFFERENCES.md` has them.
 
 use lab::need::{Need, missing};
-use lab::oracle::explained::ROWS;
+use lab::oracle::explained::differences;
 use lab::oracle::{Class, Options, Report, run};
 use lab::{Error, Result};
 use std::io::Write;
@@ -32,18 +33,18 @@ extern "C" fn interrupt(_signal: libc::c_int) {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let outcome = match words[..] {
-        [] => compare(CLASSES.to_vec()),
-        ["--classes", names] => {
-            names.split(',').map(str::parse).collect::<Result<_>>().and_then(compare)
-        }
-        ["--table"] => {
-            table();
+    let outcome = match wanted(&arguments) {
+        Some(Wanted::Rows) => {
+            print!("{}", differences());
             Ok(true)
         }
-        _ => {
-            eprintln!("truth [--classes NAME,...] [--table]; PACKETS, POLICIES, SEED\n\nClasses:");
+        Some(Wanted::Comparison { classes, table }) => {
+            classes.and_then(|classes| compare(classes, table))
+        }
+        None => {
+            eprintln!(
+                "truth [--classes NAME,...] [--table] | --rows; PACKETS, POLICIES, SEED\n\nClasses:"
+            );
             for class in Class::ALL {
                 eprintln!("  {:14} {}", class.as_str(), class.describe());
             }
@@ -60,6 +61,29 @@ fn main() -> ExitCode {
     }
 }
 
+/// What the command line asks for.
+enum Wanted {
+    Rows,
+    Comparison { classes: Result<Vec<Class>>, table: bool },
+}
+
+/// `None` for words that are none of its own.
+fn wanted(arguments: &[String]) -> Option<Wanted> {
+    let mut arguments = arguments.iter().map(String::as_str).peekable();
+    if arguments.peek() == Some(&"--rows") {
+        return (arguments.count() == 1).then_some(Wanted::Rows);
+    }
+    let (mut classes, mut table) = (Ok(CLASSES.to_vec()), false);
+    while let Some(word) = arguments.next() {
+        match word {
+            "--table" => table = true,
+            "--classes" => classes = arguments.next()?.split(',').map(str::parse).collect(),
+            _ => return None,
+        }
+    }
+    Some(Wanted::Comparison { classes, table })
+}
+
 /// The number that the environment gives for `name`.
 fn number(name: &str, default: u64) -> Result<u64> {
     match std::env::var(name) {
@@ -71,7 +95,7 @@ fn number(name: &str, default: u64) -> Result<u64> {
 }
 
 /// Whether all differences are explained.
-fn compare(classes: Vec<Class>) -> Result<bool> {
+fn compare(classes: Vec<Class>, table: bool) -> Result<bool> {
     if let Some(why) = missing(&[Need::Gateway, Need::Program("nft")]) {
         return Err(Error::new(why));
     }
@@ -107,6 +131,9 @@ fn compare(classes: Vec<Class>) -> Result<bool> {
         }
         ControlFlow::Continue(())
     })?;
+    if table {
+        println!("{}", report.table());
+    }
     print!("{report}");
     if report.policies < options.policies {
         return Err(Error::new("interrupted"));
@@ -125,12 +152,4 @@ fn progress(report: &Report, options: &Options) {
     );
     // Whoever waits for it may read it through a pipe; a pipe that has gone is no reason to stop.
     let _ = std::io::stdout().flush();
-}
-
-/// The explained differences in Markdown.
-fn table() {
-    println!("| difference | stricter | why | source |\n|---|---|---|---|");
-    for row in ROWS {
-        println!("| {} | {} | {} | {} |", row.id, row.stricter(), row.sentence, row.source);
-    }
 }

@@ -249,7 +249,8 @@ fn checksum(start: u32, bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-/// `frame` without its outer VLAN tag.
+/// `frame` without its outer VLAN tag: what a packet socket hears of it, which is told of the tag
+/// beside.
 pub(super) fn untagged(frame: &[u8]) -> Vec<u8> {
     match be16(frame, 12) {
         Some(0x8100 | 0x88a8) if frame.len() >= 18 => [&frame[..12], &frame[16..]].concat(),
@@ -257,15 +258,19 @@ pub(super) fn untagged(frame: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What a router leaves as it is: all from the EtherType to the end of the IP packet, without TTL
-/// and header checksum (RFC 1812, 5.3.1) and without padding. Tells packets apart.
-///
-/// Of a frame that is sent, take it [`untagged`]: a packet socket is told of the outer tag beside the
-/// frame that it hears.
+/// What a router leaves as it is: all from the EtherType behind VLAN tags, of which Linux takes off
+/// those that carry a priority only, to the end of the IP packet, without TTL
+/// and header checksum (RFC 1812, 5.3.1), without padding, and without the header of an atomic
+/// fragment, which Linux takes for the only part of a datagram and puts together
+/// (net/ipv6/netfilter/nf_conntrack_reasm.c). Tells packets apart.
 pub(super) fn identity(frame: &[u8]) -> Vec<u8> {
-    let mut rest = frame.get(12..).unwrap_or_default().to_vec();
+    let mut rest = frame.get(12..).unwrap_or_default();
+    while let [0x81, 0x00, _, _, behind @ ..] | [0x88, 0xa8, _, _, behind @ ..] = rest {
+        rest = behind;
+    }
+    let mut rest = rest.to_vec();
     let available = rest.len().saturating_sub(2);
-    match be16(frame, 12) {
+    match be16(&rest, 0) {
         Some(ETHERTYPE_IPV4) if available >= 20 => {
             let length = usize::from(u16::from_be_bytes([rest[4], rest[5]]));
             rest[2 + 8] = 0;
@@ -278,10 +283,28 @@ pub(super) fn identity(frame: &[u8]) -> Vec<u8> {
             let length = 40 + usize::from(u16::from_be_bytes([rest[6], rest[7]]));
             rest[2 + 7] = 0;
             rest.truncate(2 + length.min(available));
+            put_together(&mut rest[2..]).inspect(|at| drop(rest.drain(2 + at..10 + at)));
         }
         _ => {}
     }
     rest
+}
+
+/// Makes the IPv6 headers of `packet` right without the fragment header, if that says that the packet
+/// is whole (RFC 6946): where it is.
+fn put_together(packet: &mut [u8]) -> Option<usize> {
+    let (mut number, mut at) = (6, 40);
+    while matches!(packet[number], 0 | 43 | 60) {
+        number = at;
+        at += 8 + 8 * usize::from(*packet.get(at + 1)?);
+        packet.get(number)?;
+    }
+    let atomic = packet[number] == 44 && be16(packet, at + 2)? & 0xfff9 == 0;
+    packet.get(at + 7).filter(|_| atomic)?;
+    packet[number] = packet[at];
+    let length = be16(packet, 4)?.wrapping_sub(8);
+    packet[4..6].copy_from_slice(&length.to_be_bytes());
+    Some(at)
 }
 
 /// Hexadecimal digits, for messages.
@@ -333,9 +356,32 @@ mod tests {
         assert_eq!(identity(&sent), identity(&routed));
         let tag = [0x81, 0x00, 0x00, 0x05];
         let tagged = [&sent[..12], &tag, &sent[12..]].concat();
-        assert_eq!(identity(&untagged(&tagged)), identity(&sent));
-        assert_ne!(identity(&tagged), identity(&sent));
+        assert_eq!(untagged(&tagged), sent);
+        assert_eq!(identity(&tagged), identity(&sent));
         routed[L3 + 12] ^= 1;
         assert_ne!(identity(&sent), identity(&routed));
+    }
+
+    #[test]
+    fn an_atomic_fragment_is_known_without_its_header() {
+        let (src, dst) = ("fd77::1".parse().unwrap(), "fd77::2".parse().unwrap());
+        let (from, body) = (End::Left, udp(1, 2, b"x"));
+        let whole = Datagram { from, src, dst, protocol: protocol::UDP, mark: 7, body }.frame();
+        // With these headers before the datagram, the length made right.
+        let before = |first: u8, headers: &[u8]| {
+            let mut frame = whole.clone();
+            frame[L3 + 6] = first;
+            frame[L3 + 5] += headers.len() as u8;
+            frame.splice(L3 + 40..L3 + 40, headers.iter().copied());
+            frame
+        };
+        let options = [17, 0, 1, 4, 0, 0, 0, 0];
+        let with_fragment = |more: u8| [17, 0, 0, more, 0, 0, 0, 7];
+        assert_eq!(identity(&before(44, &with_fragment(0))), identity(&whole));
+        assert_ne!(identity(&before(44, &with_fragment(1))), identity(&whole));
+        let mut both = options.to_vec();
+        both[0] = 44;
+        both.extend(with_fragment(6));
+        assert_eq!(identity(&before(60, &both)), identity(&before(60, &options)));
     }
 }

@@ -20,6 +20,27 @@ pub struct Tally {
     pub passed: u64,
     /// Dropped by both.
     pub dropped: u64,
+    /// Dropped by Bulkhead, let through by nftables.
+    pub by_bulkhead: u64,
+    /// Dropped by nftables, let through by Bulkhead.
+    pub by_nftables: u64,
+}
+
+impl Tally {
+    /// Let through by one of the two.
+    pub const fn differ(&self) -> u64 {
+        self.by_bulkhead + self.by_nftables
+    }
+
+    const fn count(&mut self, passed: Passed) {
+        self.sent += 1;
+        match passed {
+            [true, true] => self.passed += 1,
+            [false, false] => self.dropped += 1,
+            [false, true] => self.by_bulkhead += 1,
+            [true, false] => self.by_nftables += 1,
+        }
+    }
 }
 
 /// A difference that no row explains.
@@ -44,6 +65,8 @@ pub struct Report {
     pub seconds: f64,
     /// Packets by class.
     pub classes: BTreeMap<Class, Tally>,
+    /// Packets by class and kind: of mutated ones, by what is changed.
+    pub kinds: BTreeMap<(Class, &'static str), Tally>,
     /// Packets that only one let through, by the row that explains it.
     pub explained: Vec<(&'static str, u64)>,
     /// Packets that only one let through and no row explains: by class, kind, and the one that
@@ -61,6 +84,7 @@ impl Report {
             retried: 0,
             seconds: 0.0,
             classes: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             explained: ROWS.iter().map(|row| (row.id, 0)).collect(),
             unexplained: BTreeMap::new(),
             told: Vec::new(),
@@ -77,16 +101,32 @@ impl Report {
         (self.explained.iter().map(|(_, n)| n).sum(), self.unexplained.values().sum())
     }
 
+    /// Packets by kind, in Markdown.
+    pub fn table(&self) -> String {
+        let mut text = String::from(
+            "| class | packet | sent | passed | dropped | by Bulkhead alone | by nftables alone |\n\
+             |---|---|--:|--:|--:|--:|--:|\n",
+        );
+        for ((class, label), tally) in &self.kinds {
+            let Tally { sent, passed, dropped, by_bulkhead, by_nftables } = tally;
+            let _ = writeln!(
+                text,
+                "| {} | {label} | {sent} | {passed} | {dropped} | {by_bulkhead} | {by_nftables} |",
+                class.as_str()
+            );
+        }
+        text
+    }
+
     /// Counts what was played under `policy`.
     pub(super) fn add(&mut self, policy: &str, all: Vec<Played>) {
         for played in &all {
             for (nth, passed) in played.sent() {
-                let tally = self.classes.entry(played.script.class).or_default();
-                tally.sent += 1;
-                match passed {
-                    [true, true] => tally.passed += 1,
-                    [false, false] => tally.dropped += 1,
-                    _ => self.add_difference(policy, played, nth, passed),
+                let (class, label) = (played.script.class, played.script.steps[nth].label);
+                self.classes.entry(class).or_default().count(passed);
+                self.kinds.entry((class, label)).or_default().count(passed);
+                if passed[0] != passed[1] {
+                    self.add_difference(policy, played, nth, passed);
                 }
             }
         }
@@ -157,9 +197,9 @@ impl fmt::Display for Report {
             self.retried,
             self.seed
         )?;
-        for (class, Tally { sent, passed, dropped }) in &self.classes {
-            let differ = sent - passed - dropped;
-            let class = class.as_str();
+        for (class, tally) in &self.classes {
+            let (class, differ) = (class.as_str(), tally.differ());
+            let Tally { sent, passed, dropped, .. } = tally;
             writeln!(
                 f,
                 "  {class:14} {sent:9} sent, {passed:9} passed, {dropped:9} dropped, {differ:6} differ"
@@ -175,5 +215,30 @@ impl fmt::Display for Report {
             writeln!(f, "  {count:6} {}, {label}: {stricter} is stricter", class.as_str())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_packet_is_counted_once() {
+        let mut tally = Tally::default();
+        for passed in [[true, true], [false, false], [false, true], [false, true], [true, false]] {
+            tally.count(passed);
+        }
+        let expected = Tally { sent: 5, passed: 1, dropped: 1, by_bulkhead: 2, by_nftables: 1 };
+        assert_eq!(tally, expected);
+        assert_eq!(tally.passed + tally.dropped + tally.differ(), tally.sent);
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_kind() {
+        let mut report = Report::new(1);
+        let tally = report.kinds.entry((Class::Mutations, "IPv4 TTL")).or_default();
+        tally.count([true, false]);
+        let last = report.table().lines().last().map(str::to_owned);
+        assert_eq!(last.as_deref(), Some("| mutations | IPv4 TTL | 1 | 0 | 0 | 0 | 1 |"));
     }
 }

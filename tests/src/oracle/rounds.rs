@@ -92,7 +92,7 @@ impl Stage {
             while played.speaker() == Some(from) {
                 let step = played.outcomes.len();
                 let frame = &played.script.steps[step].frame;
-                if !played.is_moot() && self.known.insert(identity(&untagged(frame))) {
+                if !played.is_moot() && self.known.insert(identity(frame)) {
                     due.push((nth, step));
                 }
                 played.outcomes.push(None);
@@ -130,7 +130,8 @@ impl Stage {
                 for world in World::BOTH {
                     let hear = |frame: &[u8]| burst.hear(world, frame, &self.sentinels);
                     worlds.receive(world, from.other(), hear)?;
-                    worlds.receive(world, from, |frame| burst.complain("back", frame))?;
+                    let hear_back = |frame: &[u8]| burst.hear_back(frame, &self.sentinels);
+                    worlds.receive(world, from, hear_back)?;
                 }
                 if let Some(wrong) = burst.wrong {
                     return Err(Error::new(wrong));
@@ -175,7 +176,7 @@ struct Burst<'a> {
 
 impl<'a> Burst<'a> {
     fn new(frames: &'a [&'a [u8]], first: usize) -> Self {
-        let known = |(nth, frame): (usize, &&[u8])| (identity(&untagged(frame)), nth);
+        let known = |(nth, frame): (usize, &&[u8])| (identity(frame), nth);
         let sent = frames.iter().enumerate().map(known).collect();
         let passed = vec![[false; 2]; frames.len()];
         Burst { frames, sent, passed, first, ended: [false; 2], wrong: None }
@@ -198,7 +199,35 @@ impl<'a> Burst<'a> {
         }
     }
 
+    /// At the end that sends, nothing comes out but a sentinel of the round before that was thought
+    /// lost.
+    fn hear_back(&mut self, frame: &[u8], sentinels: &HashMap<Vec<u8>, usize>) {
+        if sentinels.get(&identity(frame)).is_none_or(|&number| number >= self.first) {
+            self.complain("back", frame);
+        }
+    }
+
     fn complain(&mut self, how: &str, frame: &[u8]) {
         self.wrong = Some(format!("a frame came out {how}: {}", hex(frame)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_comes_back_but_a_late_sentinel_of_another_burst() {
+        let frame = |mark| {
+            let [src, dst] = SENTINELS.map(Into::into);
+            let (from, body) = (End::Left, udp(9, 9, &[mark]));
+            Datagram { from, src, dst, protocol: protocol::UDP, mark: 0, body }.frame()
+        };
+        let sentinels = HashMap::from([(identity(&frame(0)), 0), (identity(&frame(1)), 1)]);
+        for (mark, wrong) in [(0, false), (1, true), (2, true)] {
+            let mut burst = Burst::new(&[], 1);
+            burst.hear_back(&frame(mark), &sentinels);
+            assert_eq!(burst.wrong.is_some(), wrong, "{mark}");
+        }
     }
 }

@@ -257,7 +257,7 @@ impl<'a> Writer<'a> {
     }
 
     /// An SCTP association (RFC 9260, 5.1).
-    fn associate(&mut self, talk: &mut Talk) {
+    pub(super) fn associate(&mut self, talk: &mut Talk) {
         let tags = [self.rng.u32(1..), self.rng.u32(1..)];
         // Initiate tag, window, streams and TSN; a cookie.
         let init = |tag: u32| [tag, 65_535, 1 << 16 | 1, 1].map(u32::to_be_bytes).concat();

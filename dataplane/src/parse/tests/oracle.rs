@@ -115,13 +115,11 @@ fn theirs(bytes: &[u8]) -> Option<Facts> {
 }
 
 /// Where the two differ by choice: etherparse looks behind authentication headers, which to us are
-/// a protocol, into the data of first fragments, at ICMP whatever the family, and reads an ICMPv4
-/// timestamp as an error unless it has just its 20 bytes.
+/// a protocol, into the data of first fragments, and reads an ICMPv4 timestamp as an error unless it
+/// has just its 20 bytes.
 fn incomparable(ours: &Facts) -> bool {
-    let v4 = ours.src >> 32 == 0;
     let icmp_timestamp = ours.protocol == 1 && matches!(ours.src_port, 13 | 14);
-    let icmp_of_other_family = matches!((v4, ours.protocol), (true, 58) | (false, 1));
-    ours.protocol == 51 || icmp_timestamp || icmp_of_other_family
+    ours.protocol == 51 || icmp_timestamp
 }
 
 /// Panics unless both agree on `bytes` as far as both understand them.

@@ -122,13 +122,17 @@ fn an_sctp_chunk_length_counts_its_header_and_fits_the_packet() {
 }
 
 #[test]
-fn an_icmp_header_has_eight_bytes_and_echoes_are_told_apart() {
-    for (src, dst, protocol, request, reply) in [(SRC, DST, 1, 8, 0), (SRC6, DST6, 58, 128, 129)] {
+fn an_icmp_header_has_eight_bytes_and_requests_are_told_from_replies() {
+    let v4 = [(8, 0), (13, 14), (15, 16), (17, 18)].map(|(ask, answer)| (SRC, DST, 1, ask, answer));
+    let v6 = [(128, 129), (139, 140)].map(|(ask, answer)| (SRC6, DST6, 58, ask, answer));
+    for (src, dst, protocol, request, reply) in v4.into_iter().chain(v6) {
         let read = |kind, code| accepted(&frame(src, dst, protocol, &icmp(kind, code, 77)));
         let echo = |kind, code| read(kind, code).echo();
-        assert_eq!(echo(request, 0), Some(Echo { request: true, id: 77 }));
-        assert_eq!(echo(reply, 0), Some(Echo { request: false, id: 77 }));
-        assert_eq!(echo(request, 1), None, "an echo has code 0");
+        for code in [0, 1] {
+            let asks = [request, code];
+            assert_eq!(echo(request, code), Some(Echo { request: true, id: 77, asks }));
+            assert_eq!(echo(reply, code), Some(Echo { request: false, id: 77, asks }));
+        }
         let unreachable = read(3, 1);
         assert_eq!((unreachable.src_port, unreachable.dst_port), (3, 1));
         let expected = Icmp { kind: 3, code: 1, echo: None, rest: 77 << 16 | 1, is_error: true };
@@ -152,11 +156,14 @@ fn icmp_errors_are_those_of_the_standards() {
 }
 
 #[test]
-fn icmp_of_the_other_family_is_a_protocol_like_any_other() {
-    for bytes in [frame(SRC, DST, 58, &icmp(128, 0, 1)), frame(SRC6, DST6, 1, &icmp(8, 0, 1))] {
-        let packet = accepted(&bytes);
-        assert_eq!((packet.src_port, packet.dst_port, packet.l4), (0, 0, L4::None));
+fn icmp_is_not_spoken_over_the_other_family() {
+    for (src, dst, own, other, request) in [(SRC, DST, 1, 58, 8), (SRC6, DST6, 58, 1, 128)] {
+        accepted(&frame(src, dst, own, &icmp(request, 0, 1)));
+        assert_eq!(refused(&frame(src, dst, other, &icmp(request, 0, 1))), D::IcmpFamily);
+        assert_eq!(refused(&frame(src, dst, other, &[])), D::IcmpFamily);
     }
+    let behind_options = chain(&[60], 1, &icmp(8, 0, 1));
+    assert_eq!(refused(&behind_options), D::IcmpFamily);
 }
 
 #[test]
