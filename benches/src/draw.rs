@@ -2,7 +2,8 @@
 
 use crate::rulegen::{ICMP, TCP, UDP};
 use classifier::{
-    AddressMatch, Family, FlagsMatch, IdentityRange, PacketKey, Range16, Rule, ZoneId,
+    AddressMatch, Family, FlagsMatch, IdentityRange, IpBits, LengthRange, MacMatch, PacketKey,
+    Range16, Rule, ZoneId,
 };
 use fastrand::Rng;
 
@@ -26,6 +27,9 @@ pub struct Space {
     identities: Option<u16>,
     flags: bool,
     fragments: bool,
+    /// Source and destination.
+    macs: [bool; 2],
+    lengths: bool,
 }
 
 impl Space {
@@ -45,6 +49,11 @@ impl Space {
             identities: rules.iter().flat_map(identities).max(),
             flags: rules.iter().any(|rule| rule.tcp_flags != FlagsMatch::ANY),
             fragments: rules.iter().any(|rule| rule.fragment.is_some()),
+            macs: [
+                rules.iter().any(|rule| rule.src_mac != MacMatch::ANY),
+                rules.iter().any(|rule| rule.dst_mac != MacMatch::ANY),
+            ],
+            lengths: rules.iter().any(|rule| rule.lengths != LengthRange::ANY),
         }
     }
 
@@ -67,7 +76,9 @@ impl Space {
         Some(PacketKey {
             src: address_of(&src, point, rng),
             dst: address_of(&dst, point, rng),
-            family,
+            ip: IpBits::new(family)
+                .with_dscp(rule.dscp.unwrap_or_else(|| any_of(&self.dscps, rng)))
+                .with_fragment(rule.fragment.unwrap_or_else(|| self.fragments && rng.bool())),
             protocol: point.of(protocols.0.into(), protocols.1.into(), rng) as u8,
             src_port: within(rule.src_ports, point, rng)?,
             dst_port: within(rule.dst_ports, point, rng)?,
@@ -78,10 +89,11 @@ impl Space {
                 true => value | (point.of(0, u16::MAX.into(), rng) as u16 & !mask),
                 false => 0,
             },
-            dscp: rule.dscp.unwrap_or_else(|| any_of(&self.dscps, rng)),
-            fragment: rule.fragment.unwrap_or_else(|| self.fragments && rng.bool()),
             src_identity: self.identity(rule.src_identities, point, rng)?,
             dst_identity: self.identity(rule.dst_identities, point, rng)?,
+            length: if self.lengths { within(rule.lengths, point, rng)? } else { 0 },
+            src_mac: mac_of(self.macs[0], rule.src_mac, point, rng)?,
+            dst_mac: mac_of(self.macs[1], rule.dst_mac, point, rng)?,
         })
     }
 
@@ -97,11 +109,12 @@ impl Space {
         let all = [(0, classifier::prefix_mask(family, family.bits()))];
         let open = Rule { protocol, ..Rule::ANY };
         let drawn = self.point(&open, Point::Uniform, rng);
+        let drawn = drawn.expect("a rule that matches every packet of a protocol has points");
         PacketKey {
             src: address_of(&all, Point::Uniform, rng),
             dst: address_of(&all, Point::Uniform, rng),
-            family,
-            ..drawn.expect("a rule that matches every packet of a protocol has points")
+            ip: IpBits::new(family).with_dscp(drawn.dscp()).with_fragment(drawn.fragment()),
+            ..drawn
         }
     }
 
@@ -135,6 +148,17 @@ pub fn family_of(addresses: &AddressMatch) -> Option<Family> {
         AddressMatch::Prefix { family, .. } | AddressMatch::Range { family, .. } => Some(*family),
         AddressMatch::Any | AddressMatch::Set(_) => None,
     }
+}
+
+/// An address that `mac` wants; all zero where no rule `names` one. `None` if there is none.
+fn mac_of(names: bool, mac: MacMatch, point: Point, rng: &mut Rng) -> Option<[u8; 6]> {
+    let MacMatch { value, mask } = mac;
+    let open: [u8; 6] = match names {
+        true => std::array::from_fn(|_| point.of(0, u8::MAX.into(), rng) as u8),
+        false => [0; 6],
+    };
+    let drawn = std::array::from_fn(|i| value[i] | open[i] & !mask[i]);
+    mac.contains(drawn).then_some(drawn)
 }
 
 fn address_of(ranges: &[(u128, u128)], point: Point, rng: &mut Rng) -> u128 {
@@ -176,6 +200,9 @@ mod tests {
             tcp_flags: FlagsMatch { value: 0x02, mask: 0x12 },
             dscp: Some(46),
             fragment: Some(false),
+            src_mac: MacMatch { value: [2, 0, 0, 0, 0, 0], mask: [3, 0, 0, 0, 0, 0] },
+            dst_mac: MacMatch::one([2, 0, 0, 0, 0, 9]),
+            lengths: Range16 { low: 40, high: 60 },
         }
     }
 
@@ -217,7 +244,7 @@ mod tests {
             protocol: key.protocol,
             src_port: key.src_port,
             dst_port: 80,
-            ..PacketKey::empty(key.family)
+            ..PacketKey::empty(key.family())
         };
         assert_eq!(key, named);
     }
@@ -229,6 +256,8 @@ mod tests {
             Rule { src_ports: Range16 { low: 2, high: 1 }, ..Rule::ANY },
             Rule { src: host("10.0.0.1"), dst: host("fd00::1"), ..Rule::ANY },
             Rule { tcp_flags: FlagsMatch { value: 2, mask: 1 }, ..Rule::ANY },
+            Rule { src_mac: MacMatch { value: [1; 6], mask: [0; 6] }, ..Rule::ANY },
+            Rule { lengths: Range16 { low: 2, high: 1 }, ..Rule::ANY },
             Rule { dst: AddressMatch::set([]), ..Rule::ANY },
         ];
         let space = Space::of(&nothing);
@@ -243,7 +272,7 @@ mod tests {
         let mut rng = Rng::with_seed(5);
         for _ in 0..100 {
             assert!(space.anywhere(Family::V4, &mut rng).src <= u32::MAX.into());
-            assert_eq!(space.anywhere(Family::V6, &mut rng).family, Family::V6);
+            assert_eq!(space.anywhere(Family::V6, &mut rng).family(), Family::V6);
         }
     }
 }

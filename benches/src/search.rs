@@ -103,13 +103,12 @@ fn neighbour(
 
 /// `key` with few or with many fields of `other`, taken at random; with all if the families differ.
 fn with_fields_of(key: PacketKey, other: PacketKey, rng: &mut Rng) -> PacketKey {
-    if key.family != other.family {
+    if key.family() != other.family() {
         return other;
     }
     let one_in = if rng.bool() { 3 } else { 8 };
     let mut take = || rng.u8(..one_in) == 0;
     PacketKey {
-        family: key.family,
         src: if take() { other.src } else { key.src },
         dst: if take() { other.dst } else { key.dst },
         protocol: if take() { other.protocol } else { key.protocol },
@@ -119,16 +118,21 @@ fn with_fields_of(key: PacketKey, other: PacketKey, rng: &mut Rng) -> PacketKey 
         to_zone: if take() { other.to_zone } else { key.to_zone },
         vlan: if take() { other.vlan } else { key.vlan },
         tcp_flags: if take() { other.tcp_flags } else { key.tcp_flags },
-        dscp: if take() { other.dscp } else { key.dscp },
-        fragment: if take() { other.fragment } else { key.fragment },
+        ip: key
+            .ip
+            .with_dscp(if take() { other.dscp() } else { key.dscp() })
+            .with_fragment(if take() { other.fragment() } else { key.fragment() }),
         src_identity: if take() { other.src_identity } else { key.src_identity },
         dst_identity: if take() { other.dst_identity } else { key.dst_identity },
+        length: if take() { other.length } else { key.length },
+        src_mac: if take() { other.src_mac } else { key.src_mac },
+        dst_mac: if take() { other.dst_mac } else { key.dst_mac },
     }
 }
 
 /// `key` with one bit of an address turned, or one number one higher or lower.
 fn nudged(mut key: PacketKey, rng: &mut Rng) -> PacketKey {
-    let bit = 1 << rng.u8(..key.family.bits());
+    let bit = 1 << rng.u8(..key.family().bits());
     let by = if rng.bool() { 1 } else { u16::MAX };
     match rng.u8(..7) {
         0 => key.src ^= bit,
@@ -207,8 +211,8 @@ mod tests {
             (rules[3].src.clone(), rules[90].dst.clone(), rules[40].src_ports);
         move |key| {
             let fields = [
-                src.contains(key.family, key.src),
-                dst.contains(key.family, key.dst),
+                src.contains(key.family(), key.src),
+                dst.contains(key.family(), key.dst),
                 src_ports.contains(key.src_port),
                 dst_ports.contains(key.dst_port),
                 key.protocol == 17,

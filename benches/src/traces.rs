@@ -88,7 +88,7 @@ impl Source<'_> {
         // Of the same family, or of the same header where none is found soon.
         let mut other = || {
             let mut drawn = (0..100).map(|_| self.header(Point::Uniform, rng).key);
-            drawn.find(|other| other.family == key.family).unwrap_or(key)
+            drawn.find(|other| other.family() == key.family()).unwrap_or(key)
         };
         let (of_src, of_dst) = (other(), other());
         PacketKey {
@@ -213,8 +213,8 @@ mod tests {
         assert!(mixed_matches < 500 && random_matches < 100, "{mixed_matches} {random_matches}");
         for Header { key, rule } in mixed {
             assert_eq!(rule, None);
-            assert!(rules.iter().any(|rule| rule.src.contains(key.family, key.src)));
-            assert!(rules.iter().any(|rule| rule.dst.contains(key.family, key.dst)));
+            assert!(rules.iter().any(|rule| rule.src.contains(key.family(), key.src)));
+            assert!(rules.iter().any(|rule| rule.dst.contains(key.family(), key.dst)));
         }
     }
 }

@@ -144,7 +144,7 @@ fn echo_request(protocol: u8) -> u16 {
 /// Never: headers of a fixed size fit in every length field.
 pub fn frame(key: &PacketKey) -> Vec<u8> {
     let ethernet = PacketBuilder::ethernet2(mac(key.from_zone), mac(key.to_zone));
-    let ip = match key.family {
+    let ip = match key.family() {
         Family::V4 => {
             let (src, dst) = (key.src as u32, key.dst as u32);
             ethernet.ipv4(src.to_be_bytes(), dst.to_be_bytes(), 64)
@@ -255,7 +255,7 @@ mod tests {
             (Family::V6, UDP),
             (Family::V6, ICMPV6),
         ] {
-            assert!(keys.iter().any(|k| k.family == family && k.protocol == protocol));
+            assert!(keys.iter().any(|k| k.family() == family && k.protocol == protocol));
         }
     }
 
@@ -293,7 +293,7 @@ mod tests {
     fn addresses_lie_on_the_side_their_zone_says() {
         for key in keys(&rules(1000), traffic(2000, 1, 20)) {
             let side = |addr| {
-                let addr = key.family.ip_addr(addr);
+                let addr = key.family().ip_addr(addr);
                 zone_of(&AddressMatch::host(addr))
             };
             assert_eq!((side(key.src), side(key.dst)), (Some(key.from_zone), Some(key.to_zone)));

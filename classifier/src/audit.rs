@@ -1,6 +1,7 @@
 //! Rules that never decide anything, and the rules that hide them.
 
-use crate::{Classifier, Family, Lookup, PacketKey, Rule, RuleIndex, ZoneId};
+use crate::rule::mac_bits;
+use crate::{Classifier, Family, IpBits, Lookup, PacketKey, Rule, RuleIndex, ZoneId};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 
@@ -200,17 +201,29 @@ fn covers(outer: &[Region], inner: &[Region]) -> bool {
 }
 
 /// The fields that are ranges, in a region.
-const FIELDS: usize = 12;
+const FIELDS: usize = 13;
+
+/// The fields that are bits under a mask.
+const MASKED: usize = 3;
 
 /// A box of keys of one family.
 #[derive(Clone, Debug)]
 struct Region {
     family: Family,
     /// First and last value of source and destination address; source and destination port;
-    /// source and destination identity; from and to zone; VLAN; protocol; DSCP; fragment bit.
+    /// source and destination identity; from and to zone; VLAN; protocol; DSCP; fragment bit; length.
     ranges: [(u128, u128); FIELDS],
-    /// Value and mask of the TCP flags.
-    flags: (u16, u16),
+    /// Value and mask of the TCP flags, the source MAC and the destination MAC address.
+    masked: [(u64, u64); MASKED],
+}
+
+/// The last code point.
+const DSCP: u128 = 0x3f;
+
+/// The hardware address in the low 48 bits.
+fn mac(bits: u64) -> [u8; 6] {
+    let [_, _, mac @ ..] = bits.to_be_bytes();
+    mac
 }
 
 /// What a rule matches, as boxes.
@@ -234,11 +247,16 @@ fn regions_of(rule: &Rule, family: Family) -> Vec<Region> {
         zone(rule.to_zone),
         exact(rule.vlan.map(u128::from), word),
         exact(rule.protocol.map(u128::from), byte),
-        exact(rule.dscp.map(u128::from), byte),
+        exact(rule.dscp.map(u128::from), DSCP),
         exact(rule.fragment.map(u128::from), 1),
+        range(rule.lengths),
     ];
-    let flags = (rule.tcp_flags.value, rule.tcp_flags.mask);
-    if rest.iter().any(|(low, high)| low > high) || flags.0 & !flags.1 != 0 {
+    let flags = (rule.tcp_flags.value.into(), rule.tcp_flags.mask.into());
+    let masked = [flags, rule.src_mac.bits(), rule.dst_mac.bits()];
+    if rest.iter().any(|(low, high)| low > high)
+        || masked.iter().any(|(value, mask)| value & !mask != 0)
+        || rule.dscp.is_some_and(|dscp| u128::from(dscp) > DSCP)
+    {
         return Vec::new();
     }
     let (src, dst) = (rule.src.ranges(family), rule.dst.ranges(family));
@@ -249,7 +267,7 @@ fn regions_of(rule: &Rule, family: Family) -> Vec<Region> {
             all[0] = src;
             all[1] = dst;
             all[2..].copy_from_slice(&rest);
-            regions.push(Region { family, ranges: all, flags });
+            regions.push(Region { family, ranges: all, masked });
         }
     }
     regions
@@ -271,10 +289,11 @@ impl Region {
             to_zone: ZoneId(word(7)),
             vlan: word(8),
             protocol: word(9) as u8,
-            dscp: word(10) as u8,
-            fragment: word(11) == 1,
-            tcp_flags: self.flags.0,
-            family: self.family,
+            ip: IpBits::new(self.family).with_dscp(word(10) as u8).with_fragment(word(11) == 1),
+            length: word(12),
+            tcp_flags: self.masked[0].0 as u16,
+            src_mac: mac(self.masked[1].0),
+            dst_mac: mac(self.masked[2].0),
         }
     }
 
@@ -291,26 +310,36 @@ impl Region {
             key.to_zone.0.into(),
             key.vlan.into(),
             key.protocol.into(),
-            key.dscp.into(),
-            key.fragment.into(),
+            key.dscp().into(),
+            key.fragment().into(),
+            key.length.into(),
         ];
+        let bits = [key.tcp_flags.into(), mac_bits(key.src_mac), mac_bits(key.dst_mac)];
         let inside = |(value, (low, high)): (&u128, &(u128, u128))| low <= value && value <= high;
-        values.iter().zip(&self.ranges).all(inside) && key.tcp_flags & self.flags.1 == self.flags.0
+        values.iter().zip(&self.ranges).all(inside)
+            && bits.iter().zip(&self.masked).all(|(bits, (value, mask))| bits & mask == *value)
     }
 
     fn overlaps(&self, other: &Region) -> bool {
         let meet = |((a, b), (c, d)): (&(u128, u128), &(u128, u128))| a <= d && c <= b;
         self.family == other.family
             && self.ranges.iter().zip(&other.ranges).all(meet)
-            && (self.flags.0 ^ other.flags.0) & self.flags.1 & other.flags.1 == 0
+            && self
+                .masked
+                .iter()
+                .zip(&other.masked)
+                .all(|((a, a_mask), (b, b_mask))| (a ^ b) & a_mask & b_mask == 0)
     }
 
     fn covers(&self, other: &Region) -> bool {
         let inside = |((a, b), (c, d)): (&(u128, u128), &(u128, u128))| a <= c && d <= b;
         self.family == other.family
             && self.ranges.iter().zip(&other.ranges).all(inside)
-            && self.flags.1 & !other.flags.1 == 0
-            && (self.flags.0 ^ other.flags.0) & self.flags.1 == 0
+            && self
+                .masked
+                .iter()
+                .zip(&other.masked)
+                .all(|((a, a_mask), (b, b_mask))| a_mask & !b_mask == 0 && (a ^ b) & a_mask == 0)
     }
 
     /// What is left of this region, as boxes, when `cut`, which overlaps it, is taken out.
@@ -332,15 +361,18 @@ impl Region {
                 self.ranges[field].1 = high;
             }
         }
-        let mut open = cut.flags.1 & !self.flags.1;
-        while open != 0 {
-            let bit = open & open.wrapping_neg();
-            open ^= bit;
-            self.flags.1 |= bit;
-            let mut other = self.clone();
-            other.flags.0 |= !cut.flags.0 & bit;
-            left.push(other);
-            self.flags.0 |= cut.flags.0 & bit;
+        for field in 0..MASKED {
+            let (value, mask) = cut.masked[field];
+            let mut open = mask & !self.masked[field].1;
+            while open != 0 {
+                let bit = open & open.wrapping_neg();
+                open ^= bit;
+                self.masked[field].1 |= bit;
+                let mut other = self.clone();
+                other.masked[field].0 |= !value & bit;
+                left.push(other);
+                self.masked[field].0 |= value & bit;
+            }
         }
         left
     }

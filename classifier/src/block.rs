@@ -17,7 +17,7 @@
 use crate::RuleIndex;
 use crate::entry::{Entry, Uses};
 use crate::isa::Isa;
-use crate::words::{PROTOCOL_SHIFT, Words, sides, tag, transport};
+use crate::words::{PROTOCOL_SHIFT, Words, link, sides, tag, transport};
 
 /// Rules in a block.
 pub(crate) const LANES: usize = 16;
@@ -39,17 +39,20 @@ pub(crate) enum Column {
     Ranges,
 }
 
+/// Every optional column there is.
+const MOST_COLUMNS: usize = 8;
+
 /// The optional columns of a table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Columns {
     /// Kind, and which half of which word of the key it looks at (the high half?).
-    list: [(Column, usize, bool); 4],
+    list: [(Column, usize, bool); MOST_COLUMNS],
     len: usize,
 }
 
 impl Columns {
     pub fn of<const A: usize>(uses: Uses) -> Self {
-        let mut columns = Columns { list: [(Column::Bits, 0, false); 4], len: 0 };
+        let mut columns = Columns { list: [(Column::Bits, 0, false); MOST_COLUMNS], len: 0 };
         let mut add = |wanted: bool, column| {
             if wanted {
                 columns.list[columns.len] = column;
@@ -59,7 +62,11 @@ impl Columns {
         add(uses.misc, (Column::Bits, transport(A), false));
         add(uses.zones, (Column::Bits, sides(A), true));
         add(uses.identities, (Column::Ranges, sides(A), false));
-        add(uses.tag, (Column::Bits, tag(A), false));
+        add(uses.vlan || uses.dst_mac, (Column::Bits, tag(A), false));
+        add(uses.dst_mac, (Column::Bits, tag(A), true));
+        add(uses.src_mac, (Column::Bits, link(A), false));
+        add(uses.src_mac, (Column::Bits, link(A), true));
+        add(uses.length, (Column::Ranges, link(A), false));
         columns
     }
 
@@ -138,11 +145,11 @@ pub(crate) fn write<const A: usize, const N: usize>(
     for row in 0..2 * A {
         set(block, row, lane, address_unit(&entry.value, row));
     }
-    let pair =
-        |bounds: [u16; 4], at: usize| u32::from(bounds[at]) << 16 | u32::from(bounds[at + 1]);
+    let (low, high) = (entry.low, entry.high);
+    let pair = |high: u16, low: u16| u32::from(high) << 16 | u32::from(low);
     let ports = ports_row(A);
-    set(block, ports, lane, pair(entry.low, 0));
-    set(block, ports + 1, lane, pair(entry.high, 0));
+    set(block, ports, lane, pair(low[0], low[1]));
+    set(block, ports + 1, lane, pair(high[0], high[1]));
     let (src_len, dst_len) = entry.prefix_lens();
     let byte = |word: u64| word >> PROTOCOL_SHIFT & 0xff;
     let (protocol, mask) = (byte(entry.value[transport(A)]), byte(entry.mask[transport(A)]));
@@ -150,14 +157,16 @@ pub(crate) fn write<const A: usize, const N: usize>(
     let meta = protocol << 24 | mask << 16 | host(dst_len) << 8 | host(src_len);
     set(block, ports + 2, lane, meta as u32);
     set(block, index_row(A), lane, entry.rule);
-    for (i, (column, word, high)) in columns.iter().enumerate() {
+    for (i, (column, word, upper)) in columns.iter().enumerate() {
         let (first, second) = match column {
-            Column::Ranges => (pair(entry.low, 2), pair(entry.high, 2)),
+            // What stands above the length is no range.
+            Column::Ranges if word == link(A) => (pair(0, low[4]), pair(u16::MAX, high[4])),
+            Column::Ranges => (pair(low[2], low[3]), pair(high[2], high[3])),
             Column::Bits => {
                 // The protocol shares the word of the flags and has its place already.
-                let mask = half(&entry.mask, word, high)
+                let mask = half(&entry.mask, word, upper)
                     & if word == transport(A) { !(0xff << PROTOCOL_SHIFT) } else { u32::MAX };
-                (half(&entry.value, word, high) & mask, mask)
+                (half(&entry.value, word, upper) & mask, mask)
             }
         };
         set(block, ports + 4 + 2 * i, lane, first);

@@ -5,7 +5,7 @@ use crate::burst::{BURST, Burst, Numbers};
 use crate::entry::{Entry, Uses, family, push_entries};
 use crate::isa::{Isa, Simd};
 use crate::table::Table;
-use crate::words::pack;
+use crate::words::{pack, sides};
 use crate::{Family, Lookup, PacketKey, Rule, RuleIndex};
 
 /// An immutable compiled table, made by [`Builder`](crate::Builder).
@@ -20,11 +20,13 @@ pub struct Classifier {
     simd: Simd,
 }
 
-/// The tables, with or without the words that only some rule sets use.
+/// The tables, with or without the words that only some rule sets use: those of zones, identities
+/// and VLAN, and the one of hardware addresses and length besides.
 #[derive(Clone, Debug)]
 pub(crate) enum Layout {
     Plain(Tables<2, 5>),
     Full(Tables<4, 7>),
+    Link(Tables<5, 8>),
 }
 
 /// A table of each family, on keys of `F` words (IPv4) and `S` words (IPv6).
@@ -46,11 +48,14 @@ pub(crate) struct Entries<const F: usize, const S: usize> {
 pub(crate) enum AnyEntries {
     Plain(Entries<2, 5>),
     Full(Entries<4, 7>),
+    Link(Entries<5, 8>),
 }
 
 impl AnyEntries {
     pub fn of(rules: &[Rule], uses: Uses) -> Self {
-        if uses.sides() {
+        if uses.link() {
+            AnyEntries::Link(Entries::of((0..).zip(rules)))
+        } else if uses.sides() {
             AnyEntries::Full(Entries::of((0..).zip(rules)))
         } else {
             AnyEntries::Plain(Entries::of((0..).zip(rules)))
@@ -80,7 +85,7 @@ impl<const F: usize, const S: usize> Tables<F, S> {
     unsafe fn lookup<I: Isa>(&self, key: &PacketKey) -> Option<RuleIndex> {
         // SAFETY: the caller's.
         let best = unsafe {
-            match key.family {
+            match key.family() {
                 Family::V4 => self.v4.find::<I>(&pack::<1, F>(key)),
                 Family::V6 => self.v6.find::<I>(&pack::<4, S>(key)),
             }
@@ -95,7 +100,7 @@ impl<const F: usize, const S: usize> Tables<F, S> {
         for (keys, out) in keys.chunks(BURST).zip(out.chunks_mut(BURST)) {
             // SAFETY: the caller's.
             unsafe {
-                let alike = match keys[0].family {
+                let alike = match keys[0].family() {
                     Family::V4 => lookup_alike::<I, 1, F>(&self.v4, keys, out),
                     Family::V6 => lookup_alike::<I, 4, S>(&self.v6, keys, out),
                 };
@@ -116,8 +121,8 @@ impl<const F: usize, const S: usize> Tables<F, S> {
         for (number, key) in (0..).zip(keys) {
             // SAFETY: at most one for each key of a burst.
             unsafe {
-                v4.push(number, key.family == Family::V4);
-                v6.push(number, key.family == Family::V6);
+                v4.push(number, key.family() == Family::V4);
+                v6.push(number, key.family() == Family::V6);
             }
         }
         // SAFETY: the caller's.
@@ -141,7 +146,7 @@ impl<const F: usize, const S: usize> Tables<F, S> {
     }
 
     fn lines(&self, key: &PacketKey) -> usize {
-        match key.family {
+        match key.family() {
             Family::V4 => self.v4.lines(&pack::<1, F>(key)),
             Family::V6 => self.v6.lines(&pack::<4, S>(key)),
         }
@@ -168,13 +173,22 @@ unsafe fn lookup_alike<I: Isa, const A: usize, const N: usize>(
     out: &mut [Option<RuleIndex>],
 ) -> bool {
     let mut burst = Burst::new();
-    let mut others = 0;
-    // One loop for both: a loop over the families alone takes as long as packing.
-    burst.fill(keys.iter().map(|key| {
-        others |= key.family as u8 ^ family(A) as u8;
-        pack::<A, N>(key)
-    }));
-    if others != 0 {
+    // One loop for both: a loop over the families alone takes as long as packing. Compilers make
+    // vectors of it unless it may end early, which is good for few words; for more they would gather
+    // and shuffle.
+    let alike = if N > sides(A) {
+        let alike = keys.iter().take_while(|key| key.family() == family(A));
+        burst.fill(alike.map(pack::<A, N>));
+        burst.len() == keys.len()
+    } else {
+        let mut others = 0;
+        burst.fill(keys.iter().map(|key| {
+            others |= key.family() as u8 ^ family(A) as u8;
+            pack::<A, N>(key)
+        }));
+        others == 0
+    };
+    if !alike {
         return false;
     }
     // SAFETY: the caller's.
@@ -217,6 +231,7 @@ impl Classifier {
         let tables = match entries {
             AnyEntries::Plain(entries) => Layout::Plain(Tables::compile(entries, uses)),
             AnyEntries::Full(entries) => Layout::Full(Tables::compile(entries, uses)),
+            AnyEntries::Link(entries) => Layout::Link(Tables::compile(entries, uses)),
         };
         Classifier { tables, simd: Simd::best() }
     }
@@ -242,6 +257,7 @@ impl Classifier {
         match &self.tables {
             Layout::Plain(tables) => tables.count_copies(&mut copies),
             Layout::Full(tables) => tables.count_copies(&mut copies),
+            Layout::Link(tables) => tables.count_copies(&mut copies),
         }
         let mut copies: Vec<(u32, RuleIndex)> = copies.into_iter().zip(0..).collect();
         copies.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
@@ -253,6 +269,7 @@ impl Classifier {
         let mut rules = match &self.tables {
             Layout::Plain(tables) => tables.dearest_rules(),
             Layout::Full(tables) => tables.dearest_rules(),
+            Layout::Link(tables) => tables.dearest_rules(),
         };
         rules.truncate(count);
         rules
@@ -263,6 +280,7 @@ impl Classifier {
         match &self.tables {
             Layout::Plain(tables) => tables.lines(key),
             Layout::Full(tables) => tables.lines(key),
+            Layout::Link(tables) => tables.lines(key),
         }
     }
 
@@ -275,6 +293,7 @@ impl Classifier {
             match &self.tables {
                 Layout::Plain(tables) => tables.lookup::<I>(key),
                 Layout::Full(tables) => tables.lookup::<I>(key),
+                Layout::Link(tables) => tables.lookup::<I>(key),
             }
         }
     }
@@ -288,6 +307,7 @@ impl Classifier {
             match &self.tables {
                 Layout::Plain(tables) => tables.lookup_batch::<I>(keys, out),
                 Layout::Full(tables) => tables.lookup_batch::<I>(keys, out),
+                Layout::Link(tables) => tables.lookup_batch::<I>(keys, out),
             }
         }
     }
@@ -359,6 +379,7 @@ impl Lookup for Classifier {
         match &self.tables {
             Layout::Plain(tables) => tables.memory_usage(),
             Layout::Full(tables) => tables.memory_usage(),
+            Layout::Link(tables) => tables.memory_usage(),
         }
     }
 
@@ -366,6 +387,7 @@ impl Lookup for Classifier {
         match &self.tables {
             Layout::Plain(tables) => tables.worst_case(),
             Layout::Full(tables) => tables.worst_case(),
+            Layout::Link(tables) => tables.worst_case(),
         }
     }
 }

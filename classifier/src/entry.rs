@@ -1,7 +1,8 @@
 //! Rules in the form that tables are built from: known bits and ranges.
 
 use crate::words::{
-    DSCP_SHIFT, FRAGMENT_SHIFT, PROTOCOL_SHIFT, Words, range_fields, sides, tag, transport,
+    DSCP_ONES, DSCP_SHIFT, FRAGMENT_SHIFT, MAC_SHIFT, PROTOCOL_SHIFT, RANGES, Words, link,
+    range_fields, sides, tag, transport,
 };
 use crate::{AddressMatch, Family, PacketKey, Range16, Rule, RuleIndex, ZoneId, prefix_mask};
 
@@ -13,8 +14,8 @@ pub(crate) struct Entry<const A: usize, const N: usize> {
     pub value: Words<N>,
     pub mask: Words<N>,
     /// Bounds of the [`range_fields`].
-    pub low: [u16; 4],
-    pub high: [u16; 4],
+    pub low: [u16; RANGES],
+    pub high: [u16; RANGES],
     /// Bit `f` is set when `mask` does not say all that range field `f` asks.
     pub ranged: u8,
     pub rule: RuleIndex,
@@ -23,23 +24,28 @@ pub(crate) struct Entry<const A: usize, const N: usize> {
 /// What a table of one family has to look at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
-    /// DSCP or TCP flags.
+    /// DSCP, fragment bit or TCP flags.
     pub misc: bool,
     pub zones: bool,
     pub identities: bool,
-    /// VLAN or fragment bit.
-    pub tag: bool,
+    pub vlan: bool,
+    pub src_mac: bool,
+    pub dst_mac: bool,
+    pub length: bool,
 }
 
 impl Uses {
     pub fn of(rules: &[Rule]) -> Self {
         let mut uses = Uses::default();
         for rule in rules {
-            uses.misc |= rule.dscp.is_some() || rule.tcp_flags.mask != 0;
+            uses.misc |= rule.dscp.is_some() || rule.fragment.is_some() || rule.tcp_flags.mask != 0;
             uses.zones |= rule.from_zone.is_some() || rule.to_zone.is_some();
             uses.identities |=
                 rule.src_identities != Range16::ANY || rule.dst_identities != Range16::ANY;
-            uses.tag |= rule.vlan.is_some() || rule.fragment.is_some();
+            uses.vlan |= rule.vlan.is_some();
+            uses.src_mac |= rule.src_mac.mask != [0; 6];
+            uses.dst_mac |= rule.dst_mac.mask != [0; 6];
+            uses.length |= rule.lengths != Range16::ANY;
         }
         uses
     }
@@ -49,12 +55,20 @@ impl Uses {
         (self.misc || !other.misc)
             && (self.zones || !other.zones)
             && (self.identities || !other.identities)
-            && (self.tag || !other.tag)
+            && (self.vlan || !other.vlan)
+            && (self.src_mac || !other.src_mac)
+            && (self.dst_mac || !other.dst_mac)
+            && (self.length || !other.length)
     }
 
-    /// Whether the words after the transport word are needed.
+    /// Whether the two words after the transport word are needed.
     pub fn sides(self) -> bool {
-        self.zones || self.identities || self.tag
+        self.zones || self.identities || self.vlan
+    }
+
+    /// Whether hardware addresses and the last word are needed.
+    pub fn link(self) -> bool {
+        self.src_mac || self.dst_mac || self.length
     }
 }
 
@@ -131,10 +145,17 @@ fn without_addresses<const A: usize, const N: usize>(
     index: RuleIndex,
 ) -> Option<Entry<A, N>> {
     let flags = rule.tcp_flags;
-    if flags.value & !flags.mask != 0 {
+    let (src_mac, dst_mac) = (rule.src_mac.bits(), rule.dst_mac.bits());
+    let unmasked = |(value, mask): (u64, u64)| value & !mask != 0;
+    if flags.value & !flags.mask != 0
+        || unmasked(src_mac)
+        || unmasked(dst_mac)
+        || rule.dscp.is_some_and(|dscp| u64::from(dscp) > DSCP_ONES)
+    {
         return None;
     }
-    let ranges = [rule.src_ports, rule.dst_ports, rule.src_identities, rule.dst_identities];
+    let ranges: [Range16; RANGES] =
+        [rule.src_ports, rule.dst_ports, rule.src_identities, rule.dst_identities, rule.lengths];
     let mut entry = Entry {
         value: [0; N],
         mask: [0; N],
@@ -150,14 +171,18 @@ fn without_addresses<const A: usize, const N: usize>(
         }
     };
     exact(transport(A), PROTOCOL_SHIFT, 0xff, rule.protocol.map(u64::from));
-    exact(transport(A), DSCP_SHIFT, 0xff, rule.dscp.map(u64::from));
+    exact(transport(A), DSCP_SHIFT, DSCP_ONES, rule.dscp.map(u64::from));
+    exact(transport(A), FRAGMENT_SHIFT, 1, rule.fragment.map(u64::from));
     exact(transport(A), 0, flags.mask.into(), Some(flags.value.into()));
     if N > sides(A) {
         let zone = |zone: Option<ZoneId>| zone.map(|zone| zone.0.into());
         exact(sides(A), 48, 0xffff, zone(rule.from_zone));
         exact(sides(A), 32, 0xffff, zone(rule.to_zone));
-        exact(tag(A), FRAGMENT_SHIFT, 1, rule.fragment.map(u64::from));
         exact(tag(A), 0, 0xffff, rule.vlan.map(u64::from));
+    }
+    if N > link(A) {
+        exact(tag(A), MAC_SHIFT, dst_mac.1, Some(dst_mac.0));
+        exact(link(A), MAC_SHIFT, src_mac.1, Some(src_mac.0));
     }
     for (f, field) in range_fields(A).into_iter().enumerate() {
         let Range16 { low, high } = ranges[f];
@@ -217,6 +242,6 @@ impl<const A: usize, const N: usize> Entry<A, N> {
         (0..N).all(|i| {
             self.mask[i] & !other.mask[i] == 0
                 && (self.value[i] ^ other.value[i]) & self.mask[i] == 0
-        }) && (0..4).all(|f| self.low[f] <= other.low[f] && other.high[f] <= self.high[f])
+        }) && (0..RANGES).all(|f| self.low[f] <= other.low[f] && other.high[f] <= self.high[f])
     }
 }

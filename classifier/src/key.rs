@@ -1,5 +1,6 @@
 //! What a lookup is asked about: the header fields of one packet.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A zone's index in the policy. Small and dense; [`ZoneId::UNKNOWN`] is never the zone of a rule.
@@ -48,7 +49,72 @@ impl Family {
     }
 }
 
-/// The fields of one packet that rules can look at. Host order.
+/// What the IP header says in less than a byte each: the family, whether the packet is a fragment,
+/// and the differentiated services code point. Together in one, so that a [`PacketKey`] is a cache
+/// line.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct IpBits(u8);
+
+impl IpBits {
+    const V6: u8 = 1 << 7;
+    const FRAGMENT: u8 = 1 << 6;
+    const DSCP: u8 = 0x3f;
+
+    /// Of a whole packet of `family`, code point 0.
+    pub const fn new(family: Family) -> Self {
+        match family {
+            Family::V4 => IpBits(0),
+            Family::V6 => IpBits(Self::V6),
+        }
+    }
+
+    /// The same with another code point: the low 6 bits of `dscp`.
+    #[must_use]
+    pub const fn with_dscp(self, dscp: u8) -> Self {
+        IpBits(self.0 & !Self::DSCP | dscp & Self::DSCP)
+    }
+
+    /// The same of a fragment, or of a whole packet.
+    #[must_use]
+    pub const fn with_fragment(self, fragment: bool) -> Self {
+        let whole = self.0 & !Self::FRAGMENT;
+        IpBits(if fragment { whole | Self::FRAGMENT } else { whole })
+    }
+
+    /// The family.
+    pub const fn family(self) -> Family {
+        if self.0 & Self::V6 == 0 { Family::V4 } else { Family::V6 }
+    }
+
+    /// Differentiated services code point, 6 bits (RFC 2474).
+    pub const fn dscp(self) -> u8 {
+        self.0 & Self::DSCP
+    }
+
+    /// Whether it is of a fragment.
+    pub const fn fragment(self) -> bool {
+        self.0 & Self::FRAGMENT != 0
+    }
+
+    /// The byte: family (1 for IPv6), fragment bit, code point, highest first.
+    pub(crate) const fn byte(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Debug for IpBits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IpBits")
+            .field("family", &self.family())
+            .field("fragment", &self.fragment())
+            .field("dscp", &self.dscp())
+            .finish()
+    }
+}
+
+/// The fields of one packet that rules can look at. Host order; hardware addresses as they are on
+/// the wire.
 ///
 /// A field that a packet does not have is zero. ICMP and ICMPv6 carry their type in `src_port` and
 /// their code in `dst_port`, so that one port comparison serves both.
@@ -64,8 +130,8 @@ pub struct PacketKey {
     pub dst: u128,
     /// Flag bits of the TCP header, FIN lowest (RFC 9293, section 3.1).
     pub tcp_flags: u16,
-    /// Differentiated services code point, 6 bits (RFC 2474).
-    pub dscp: u8,
+    /// Family of both addresses, fragment bit and code point.
+    pub ip: IpBits,
     /// IP protocol number: of the last header of an IPv6 chain.
     pub protocol: u8,
     /// Destination port, or ICMP code.
@@ -83,11 +149,15 @@ pub struct PacketKey {
     /// VLAN identifier of the outer tag, 1 to 4094; 0 for none (IEEE 802.1Q: a priority tag names
     /// no VLAN).
     pub vlan: u16,
-    /// Whether the packet is a fragment.
-    pub fragment: bool,
-    /// Family of both addresses.
-    pub family: Family,
+    /// Bytes of the IP packet, its header included.
+    pub length: u16,
+    /// Hardware address of the sender.
+    pub src_mac: [u8; 6],
+    /// Hardware address it is sent to.
+    pub dst_mac: [u8; 6],
 }
+
+const _: () = assert!(size_of::<PacketKey>() == 64, "one cache line");
 
 impl PacketKey {
     /// A key with every field zero and no known zone, to fill in.
@@ -95,7 +165,7 @@ impl PacketKey {
         PacketKey {
             src: 0,
             dst: 0,
-            family,
+            ip: IpBits::new(family),
             protocol: 0,
             src_port: 0,
             dst_port: 0,
@@ -103,17 +173,48 @@ impl PacketKey {
             to_zone: ZoneId::UNKNOWN,
             vlan: 0,
             tcp_flags: 0,
-            dscp: 0,
-            fragment: false,
             src_identity: 0,
             dst_identity: 0,
+            length: 0,
+            src_mac: [0; 6],
+            dst_mac: [0; 6],
         }
+    }
+
+    /// Family of both addresses.
+    #[inline(always)]
+    pub const fn family(&self) -> Family {
+        self.ip.family()
+    }
+
+    /// Differentiated services code point, 6 bits (RFC 2474).
+    pub const fn dscp(&self) -> u8 {
+        self.ip.dscp()
+    }
+
+    /// Whether the packet is a fragment.
+    pub const fn fragment(&self) -> bool {
+        self.ip.fragment()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_shares_a_byte_does_not_mix() {
+        for family in [Family::V4, Family::V6] {
+            for dscp in 0..=u8::MAX {
+                for fragment in [false, true] {
+                    let bits = IpBits::new(family).with_dscp(!dscp).with_fragment(!fragment);
+                    let bits = bits.with_fragment(fragment).with_dscp(dscp);
+                    let read = (bits.family(), bits.dscp(), bits.fragment());
+                    assert_eq!(read, (family, dscp & 0x3f, fragment));
+                }
+            }
+        }
+    }
 
     #[test]
     fn addresses_are_put_together_in_their_family_as_they_were_taken_apart() {

@@ -35,9 +35,11 @@ pub use audit::{Audit, Finding, FindingKind, audit};
 pub use build::{BuildError, Builder, Config};
 pub use classifier::Classifier;
 pub use isa::Simd;
-pub use key::{Family, PacketKey, ZoneId};
+pub use key::{Family, IpBits, PacketKey, ZoneId};
 pub use linear::Linear;
-pub use rule::{FlagsMatch, IdentityRange, PortRange, Range16, Rule, RuleIndex};
+pub use rule::{
+    FlagsMatch, IdentityRange, LengthRange, MacMatch, PortRange, Range16, Rule, RuleIndex,
+};
 pub use update::{Applied, Edit, EditError, Updater};
 
 /// Highest-priority match over a fixed list of rules.

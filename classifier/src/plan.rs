@@ -3,7 +3,8 @@
 use crate::block::LANES;
 use crate::entry::{Entry, family};
 use crate::words::{
-    DSCP_SHIFT, FRAGMENT_SHIFT, PROTOCOL_SHIFT, Words, hash, ones, pack, sides, tag, transport,
+    DSCP_ONES, DSCP_SHIFT, FRAGMENT_SHIFT, MAC_ONES, MAC_SHIFT, PROTOCOL_SHIFT, Words, hash, link,
+    ones, pack, sides, tag, transport,
 };
 use crate::{PacketKey, prefix_mask};
 use fastrand::Rng;
@@ -145,20 +146,24 @@ fn fields<const A: usize, const N: usize>() -> Vec<Words<N>> {
         }
         mask
     };
-    let (t, s, g) = (transport(A), sides(A), tag(A));
+    let (t, s, g, l) = (transport(A), sides(A), tag(A), link(A));
     let mut fields = vec![
         address(bits, 0),
         address(0, bits),
         field(t, 0xffff << 48),
         field(t, 0xffff << 32),
         field(t, 0xff << PROTOCOL_SHIFT),
-        field(t, 0xff << DSCP_SHIFT),
+        field(t, DSCP_ONES << DSCP_SHIFT),
+        field(t, 1 << FRAGMENT_SHIFT),
         field(s, 0xffff << 48),
         field(s, 0xffff << 32),
         field(s, 0xffff << 16),
         field(s, 0xffff),
-        field(g, 1 << FRAGMENT_SHIFT),
         field(g, 0xffff),
+        // Without the last word no hardware addresses.
+        field(g, if N > l { MAC_ONES << MAC_SHIFT } else { 0 }),
+        field(l, MAC_ONES << MAC_SHIFT),
+        field(l, 0xffff),
     ];
     fields.retain(|field| ones(field) > 0);
     fields

@@ -61,6 +61,46 @@ impl FlagsMatch {
     }
 }
 
+/// An inclusive range of lengths of IP packets, in bytes.
+pub type LengthRange = Range16;
+
+/// A hardware address that must be as given: `address & mask == value`, bit by bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MacMatch {
+    /// The bits wanted, of those in `mask`.
+    pub value: [u8; 6],
+    /// The bits looked at.
+    pub mask: [u8; 6],
+}
+
+impl MacMatch {
+    /// Whatever the address.
+    pub const ANY: MacMatch = MacMatch { value: [0; 6], mask: [0; 6] };
+
+    /// Just `address`.
+    pub const fn one(address: [u8; 6]) -> Self {
+        MacMatch { value: address, mask: [u8::MAX; 6] }
+    }
+
+    /// Whether `address` is as wanted.
+    pub const fn contains(&self, address: [u8; 6]) -> bool {
+        let (value, mask) = self.bits();
+        mac_bits(address) & mask == value
+    }
+
+    /// Value and mask in the low 48 bits, the first octet highest.
+    pub(crate) const fn bits(&self) -> (u64, u64) {
+        (mac_bits(self.value), mac_bits(self.mask))
+    }
+}
+
+/// A hardware address in the low 48 bits, its first octet highest.
+#[inline(always)]
+pub(crate) const fn mac_bits(address: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = address;
+    u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+}
+
 /// One rule: it matches a key when every field does. `None` matches every value of a field.
 ///
 /// What a match means (allow, deny, count) is the caller's: the classifier answers with the
@@ -93,6 +133,12 @@ pub struct Rule {
     pub dscp: Option<u8>,
     /// Fragments only, or whole packets only.
     pub fragment: Option<bool>,
+    /// Hardware address of the sender.
+    pub src_mac: MacMatch,
+    /// Hardware address it is sent to.
+    pub dst_mac: MacMatch,
+    /// Bytes of the IP packet.
+    pub lengths: LengthRange,
 }
 
 impl Rule {
@@ -111,6 +157,9 @@ impl Rule {
         tcp_flags: FlagsMatch::ANY,
         dscp: None,
         fragment: None,
+        src_mac: MacMatch::ANY,
+        dst_mac: MacMatch::ANY,
+        lengths: LengthRange::ANY,
     };
 
     /// Whether the rule matches `key`: the definition that every engine must agree with.
@@ -124,9 +173,12 @@ impl Rule {
             && self.src_identities.contains(key.src_identity)
             && self.dst_identities.contains(key.dst_identity)
             && self.tcp_flags.contains(key.tcp_flags)
-            && self.dscp.is_none_or(|dscp| dscp == key.dscp)
-            && self.fragment.is_none_or(|fragment| fragment == key.fragment)
-            && self.src.contains(key.family, key.src)
-            && self.dst.contains(key.family, key.dst)
+            && self.dscp.is_none_or(|dscp| dscp == key.dscp())
+            && self.fragment.is_none_or(|fragment| fragment == key.fragment())
+            && self.lengths.contains(key.length)
+            && self.src_mac.contains(key.src_mac)
+            && self.dst_mac.contains(key.dst_mac)
+            && self.src.contains(key.family(), key.src)
+            && self.dst.contains(key.family(), key.dst)
     }
 }

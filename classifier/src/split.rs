@@ -3,7 +3,7 @@
 use crate::block::LANES;
 use crate::cell::Cell;
 use crate::entry::Entry;
-use crate::words::{Words, hash, range_fields};
+use crate::words::{RANGES, Words, hash, range_fields};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -163,7 +163,7 @@ impl<const N: usize> Split<N> {
     /// By the highest open bits of one range field, for entries that no single bit tells apart:
     /// ranges that overlap. `None` when that separates nothing.
     pub fn of_ranges<const A: usize>(entries: &[&Entry<A, N>], cell: &Cell<N>) -> Option<Self> {
-        let splits = (0..4).filter(|f| entries.iter().any(|entry| entry.ranged >> f & 1 == 1));
+        let splits = (0..RANGES).filter(|f| entries.iter().any(|entry| entry.ranged >> f & 1 == 1));
         splits
             .filter_map(|f| Self::of_range(entries, cell, f))
             .map(|split| (split.groups.iter().map(|group| group.items.len().pow(2)).sum(), split))

@@ -108,6 +108,7 @@ const MOST_EDITS: usize = 256;
 enum AnyKept {
     Plain(Kept<1, 2>, Kept<4, 5>),
     Full(Kept<1, 4>, Kept<4, 7>),
+    Link(Kept<1, 5>, Kept<4, 8>),
 }
 
 impl Clone for Updater {
@@ -137,6 +138,9 @@ impl Updater {
             }
             (Layout::Full(tables), AnyEntries::Full(entries)) => {
                 AnyKept::Full(tables.v4.keep(entries.v4), tables.v6.keep(entries.v6))
+            }
+            (Layout::Link(tables), AnyEntries::Link(entries)) => {
+                AnyKept::Link(tables.v4.keep(entries.v4), tables.v6.keep(entries.v6))
             }
             _ => unreachable!("a table has the words of its entries"),
         };
@@ -194,6 +198,9 @@ impl Updater {
             }
             (Layout::Full(tables), AnyKept::Full(v4, v6)) => {
                 Layout::Full(patch_tables(tables, v4, v6, plan)?)
+            }
+            (Layout::Link(tables), AnyKept::Link(v4, v6)) => {
+                Layout::Link(patch_tables(tables, v4, v6, plan)?)
             }
             _ => return None,
         };

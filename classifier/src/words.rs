@@ -5,20 +5,23 @@
 //! | word | bits, highest first |
 //! |---|---|
 //! | `0..A/2` (IPv4: one word for both) | source address, destination address |
-//! | `transport` | source port 16, destination port 16, protocol 8, DSCP 8, TCP flags 16 |
+//! | `transport` | source port 16, destination port 16, protocol 8, family 1, fragment 1, DSCP 6, TCP flags 16 |
 //! | `transport + 1` | from zone 16, to zone 16, source identity 16, destination identity 16 |
-//! | `transport + 2` | fragment 1 (bit 16), VLAN 16 |
+//! | `transport + 2` | destination MAC address 48, VLAN 16 |
+//! | `transport + 3` | source MAC address 48, length 16 |
 //!
-//! The last two exist only in tables whose rules look at them: a field that a rule set does not use
-//! costs nothing.
+//! The last three exist only in tables whose rules look at them, and hardware addresses only where
+//! the last one does: a field that a rule set does not use costs nothing. No rule asks for the
+//! family's bit, which is the same in all keys of a table.
 
 use crate::PacketKey;
+use crate::rule::mac_bits;
 
 /// Words of a key of `N`.
 pub(crate) type Words<const N: usize> = [u64; N];
 
 /// Most words of a key: IPv6 with every field.
-const MOST: usize = 7;
+const MOST: usize = 8;
 
 /// Odd constants, one a word: the first digits of pi in base 2^64, made odd.
 pub(crate) const MULTIPLIERS: [u64; MOST] = [
@@ -29,6 +32,7 @@ pub(crate) const MULTIPLIERS: [u64; MOST] = [
     0x4528_21e6_38d0_1377,
     0xbe54_66cf_34e9_0c6d,
     0xc0ac_29b7_c97c_50dd,
+    0x3f84_d5b5_b547_0917,
 ];
 
 /// The word of ports and protocol.
@@ -41,14 +45,25 @@ pub(crate) const fn sides(a: usize) -> usize {
     transport(a) + 1
 }
 
-/// The word of VLAN and fragment bit.
+/// The word of destination MAC address and VLAN.
 pub(crate) const fn tag(a: usize) -> usize {
     transport(a) + 2
 }
 
+/// The word of source MAC address and length.
+pub(crate) const fn link(a: usize) -> usize {
+    transport(a) + 3
+}
+
 pub(crate) const DSCP_SHIFT: u32 = 16;
+/// Bits of a code point.
+pub(crate) const DSCP_ONES: u64 = 0x3f;
 pub(crate) const PROTOCOL_SHIFT: u32 = 24;
-pub(crate) const FRAGMENT_SHIFT: u32 = 16;
+pub(crate) const FRAGMENT_SHIFT: u32 = 22;
+/// Of a hardware address, in both words that have one.
+pub(crate) const MAC_SHIFT: u32 = 16;
+/// Bits of a hardware address.
+pub(crate) const MAC_ONES: u64 = (1 << 48) - 1;
 
 /// A field of 16 bits that rules give as a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +72,17 @@ pub(crate) struct RangeField {
     pub shift: u32,
 }
 
-/// Source port, destination port, source identity, destination identity.
-pub(crate) const fn range_fields(a: usize) -> [RangeField; 4] {
+/// How many fields rules give as ranges.
+pub(crate) const RANGES: usize = 5;
+
+/// Source port, destination port, source identity, destination identity, length.
+pub(crate) const fn range_fields(a: usize) -> [RangeField; RANGES] {
     [
         RangeField { word: transport(a), shift: 48 },
         RangeField { word: transport(a), shift: 32 },
         RangeField { word: sides(a), shift: 16 },
         RangeField { word: sides(a), shift: 0 },
+        RangeField { word: link(a), shift: 0 },
     ]
 }
 
@@ -82,14 +101,18 @@ pub(crate) fn pack<const A: usize, const N: usize>(key: &PacketKey) -> Words<N> 
     words[transport(A)] = u64::from(key.src_port) << 48
         | u64::from(key.dst_port) << 32
         | u64::from(key.protocol) << PROTOCOL_SHIFT
-        | u64::from(key.dscp) << DSCP_SHIFT
+        | u64::from(key.ip.byte()) << DSCP_SHIFT
         | u64::from(key.tcp_flags);
     if N > sides(A) {
         words[sides(A)] = u64::from(key.from_zone.0) << 48
             | u64::from(key.to_zone.0) << 32
             | u64::from(key.src_identity) << 16
             | u64::from(key.dst_identity);
-        words[tag(A)] = u64::from(key.fragment) << FRAGMENT_SHIFT | u64::from(key.vlan);
+        words[tag(A)] = u64::from(key.vlan);
+    }
+    if N > link(A) {
+        words[tag(A)] |= mac_bits(key.dst_mac) << MAC_SHIFT;
+        words[link(A)] = mac_bits(key.src_mac) << MAC_SHIFT | u64::from(key.length);
     }
     words
 }

@@ -13,7 +13,7 @@ mod check;
 mod corners;
 
 use check::{assert_agrees, compile};
-use classifier::{AddressMatch, Family, FlagsMatch, PortRange, Range16, Rule, ZoneId};
+use classifier::{AddressMatch, Family, FlagsMatch, MacMatch, PortRange, Range16, Rule, ZoneId};
 use corners::{Draw, keys};
 use fastrand::Rng;
 
@@ -69,6 +69,9 @@ fn every_field() {
             tcp_flags: FlagsMatch { value: 2, mask: 0x12 },
             dscp: (n % 5 == 0).then_some(n as u8),
             fragment: (n % 7 == 0).then_some(false),
+            src_mac: MacMatch { value: [2, 0, 0, 0, 0, 0], mask: [3, 0, 0, 0, 0, n as u8 & 1] },
+            dst_mac: if n % 3 == 0 { MacMatch::one([n as u8; 6]) } else { MacMatch::ANY },
+            lengths: Range16 { low: 20, high: 1500 + n },
             ..Rule::ANY
         })
         .collect();

@@ -317,6 +317,27 @@ pub struct Headers {
     /// ICMP or ICMPv6 code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icmp_code: Option<u16>,
+    /// Hardware address of the sender; absent for a flow, as what follows is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_mac: Option<String>,
+    /// Hardware address it was sent to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination_mac: Option<String>,
+    /// Bytes of the IP packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u16>,
+    /// Flags of a TCP segment that are set: `fin`, `syn`, `rst`, `psh`, `ack`, `urg`, `ece`, `cwr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_flags: Option<Vec<String>>,
+    /// Differentiated services code point, unless it is 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dscp: Option<u8>,
+    /// VLAN of the outer tag, unless there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vlan: Option<u16>,
+    /// Whether it was a fragment.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fragment: bool,
 }
 
 /// Answer of `GET /v1/drops`: what was dropped and why.

@@ -6,7 +6,7 @@
 
 use crate::diagnostic::{Diagnostic, Place, Report, did_you_mean, shown};
 use serde::Deserialize;
-use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Error, Location, MessageFormatter, Options, Spanned, UserMessageFormatter};
 use std::fmt;
 use std::io::Read;
@@ -297,14 +297,40 @@ impl<'de> Deserialize<'de> for Names {
         let names = match given.value {
             Given::One(name) => Some(vec![Spanned::new(name, given.referenced, given.defined)]),
             Given::Many(names) => Some(names),
-            Given::Other => None,
+            Given::Number(_) | Given::Other => None,
         };
         Ok(Names { place, names })
     }
 }
 
+/// One scalar of any kind as text, or a list of them.
+#[derive(Debug)]
+pub(crate) struct Values {
+    pub(crate) place: Place,
+    /// `None` when what is there is neither, or YAML has made something of it that is no text or
+    /// whole number.
+    pub(crate) values: Option<Vec<Text>>,
+}
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = Spanned::<Given>::deserialize(deserializer)?;
+        let place = Place::from(&given);
+        let one = |text| Some(vec![Spanned::new(text, given.referenced, given.defined)]);
+        let values = match given.value {
+            Given::One(text) => one(text),
+            // What begins with a zero is text to YAML, so that the decimal spelling says the same.
+            Given::Number(number) => one(number.to_string()),
+            Given::Many(texts) => Some(texts),
+            Given::Other => None,
+        };
+        Ok(Values { place, values })
+    }
+}
+
 enum Given {
     One(String),
+    Number(u64),
     Many(Vec<Text>),
     Other,
 }
@@ -336,18 +362,24 @@ impl<'de> Visitor<'de> for GivenVisitor {
         Ok(Given::Many(names))
     }
 
-    // YAML has made something else of what was written: the spelling is lost, the place is not.
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Given::Other)
+    }
+
+    // YAML has made something else of what was written: the spelling is lost but for numbers, the
+    // place is not.
 
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<Given, E> {
         Ok(Given::Other)
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Given, E> {
-        Ok(Given::Other)
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Given, E> {
+        Ok(u64::try_from(number).map_or(Given::Other, Given::Number))
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Given, E> {
-        Ok(Given::Other)
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Given, E> {
+        Ok(Given::Number(number))
     }
 
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<Given, E> {

@@ -40,7 +40,7 @@ pub use fragments::FragmentConfig;
 pub use gateway::*;
 #[cfg(feature = "af-xdp")]
 pub use live::{Gateway, SocketError, StartError, XdpError};
-pub use parse::{Checksums, FrameView, Ipv4Options, ParseOptions};
+pub use parse::{Checksums, FrameView, Ipv4Options, ParseOptions, Tunnel, Tunnels};
 pub use replay::{ReplayReport, SideMap, TooManySides, replay};
 pub use state::datagram::Refresh;
 pub use state::icmp::ErrorRules;

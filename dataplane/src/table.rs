@@ -1,6 +1,7 @@
 //! The compiled policy as the workers see it: immutable, shared, one generation.
 
 use crate::guard::{Guard, GuardConfig};
+use crate::parse::Tunnels;
 use crate::verdict::Action;
 use classifier::{Classifier, Lookup, PacketKey, RuleIndex, ZoneId};
 use std::sync::Arc;
@@ -59,6 +60,7 @@ pub struct Table {
     hits: Box<[Box<[AtomicU64]>]>,
     guard: Guard,
     fragments: Box<[FragmentMode]>,
+    inside: Tunnels,
 }
 
 impl Table {
@@ -86,6 +88,7 @@ impl Table {
             rules: rules.into(),
             guard: Guard::new(&GuardConfig::default()),
             fragments: Box::default(),
+            inside: Tunnels::NONE,
         }
     }
 
@@ -93,6 +96,16 @@ impl Table {
     pub fn with_zones(self, zones: &ZoneSettings) -> Self {
         let (guard, fragments) = (Guard::new(&zones.guard), zones.fragments.as_slice().into());
         Table { guard, fragments, ..self }
+    }
+
+    /// The same, with these tunnels looked into.
+    pub fn with_tunnels(self, inside: Tunnels) -> Self {
+        Table { inside, ..self }
+    }
+
+    /// Tunnels that are looked into: their packets are judged by what they carry.
+    pub fn inside(&self) -> Tunnels {
+        self.inside
     }
 
     /// Which publication this is; counts up from 1.

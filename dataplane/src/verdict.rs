@@ -175,6 +175,8 @@ reasons! {
         FlowQuota = "flow_quota", "It would open a flow, and its source has opened as many as it may.";
         ChallengeRate = "challenge_rate", "Packets that change nothing and may cause a challenge ACK, or the like in SCTP, come faster than they are let through (RFC 5961, 7).";
         IcmpFamily = "icmp_family", "It is ICMP over IPv6, or ICMPv6 over IPv4 (RFC 792, RFC 4443).";
+        TunnelHeader = "tunnel_header", "It is a VXLAN, GENEVE or GRE packet to be looked into, and the tunnel's header is cut off, of another version, has reserved bits set or a wrong checksum (RFC 7348, RFC 8926, RFC 2784, RFC 2890).";
+        TunnelInner = "tunnel_inner", "What a tunnel that is looked into carries is malformed, a fragment, or no IP packet.";
     }
 }
 

@@ -7,7 +7,7 @@ use crate::check;
 use crate::corners::{Draw, keys};
 use arbitrary::{Result, Unstructured};
 use classifier::{
-    AddressMatch, BuildError, Builder, Config, Family, FlagsMatch, Range16, Rule, ZoneId,
+    AddressMatch, BuildError, Builder, Config, Family, FlagsMatch, MacMatch, Range16, Rule, ZoneId,
     prefix_mask,
 };
 
@@ -71,7 +71,7 @@ fn varied(rule: &Rule, field: u8, n: u16, step: u8) -> Rule {
         low: range.low.saturating_add(by),
         high: range.high.saturating_sub(by),
     };
-    match field % 14 {
+    match field % 17 {
         0 => rule.from_zone = Some(ZoneId(by)),
         1 => rule.vlan = Some(by),
         2 => rule.src = next(&rule.src, by),
@@ -85,6 +85,9 @@ fn varied(rule: &Rule, field: u8, n: u16, step: u8) -> Rule {
         10 => rule.src_identities = moved(rule.src_identities),
         11 => rule.protocol = Some(by as u8),
         12 => rule.tcp_flags.value = by & rule.tcp_flags.mask,
+        13 => rule.lengths = shrunk(rule.lengths),
+        14 => rule.src_mac = MacMatch::one(mac(by)),
+        15 => rule.dst_mac.value[5] = by as u8 & rule.dst_mac.mask[5],
         // The same rule again.
         _ => {}
     }
@@ -121,7 +124,7 @@ fn shorter(addresses: &AddressMatch, by: u16) -> AddressMatch {
 
 /// A rule that asks for something in those fields that a bit says.
 fn rule(bytes: &mut Unstructured<'_>) -> Result<Rule> {
-    let fields: u16 = bytes.arbitrary()?;
+    let fields: u32 = bytes.int_in_range(0..=(1 << 17) - 1)?;
     let asks = |field: u32| fields >> field & 1 == 1;
     let mut rule = Rule::ANY;
     if asks(0) {
@@ -166,7 +169,32 @@ fn rule(bytes: &mut Unstructured<'_>) -> Result<Rule> {
     if asks(12) {
         rule.fragment = Some(bytes.arbitrary()?);
     }
+    if asks(14) {
+        rule.src_mac = mac_match(bytes, asks(13))?;
+    }
+    if asks(15) {
+        rule.dst_mac = mac_match(bytes, asks(13))?;
+    }
+    if asks(16) {
+        rule.lengths = range(bytes)?;
+    }
     Ok(rule)
+}
+
+/// An address, all of it, its first or last octets, or some of the bits at its ends; sometimes with
+/// bits wanted that the mask leaves out.
+fn mac_match(bytes: &mut Unstructured<'_>, junk: bool) -> Result<MacMatch> {
+    const MASKS: [[u8; 6]; 4] =
+        [[255; 6], [255, 255, 255, 0, 0, 0], [0, 0, 0, 255, 255, 255], [0x81, 0, 0, 0x10, 0, 1]];
+    let (value, mask) = (mac(bytes.int_in_range(0..=15)?), *bytes.choose(&MASKS)?);
+    let value = if junk { value } else { std::array::from_fn(|i| value[i] & mask[i]) };
+    Ok(MacMatch { value, mask })
+}
+
+/// One of many addresses: the low bits of `n` at both ends.
+fn mac(n: u16) -> [u8; 6] {
+    let [high, low] = n.to_be_bytes();
+    [low << 7 | 2, 0, high, (low & 2) << 3, low, low & 0xf]
 }
 
 fn addresses(bytes: &mut Unstructured<'_>) -> Result<AddressMatch> {

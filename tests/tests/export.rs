@@ -15,6 +15,7 @@ zones:
   clients: { sources: [10.0.0.0/8, 10.1.0.0/16], fragments: drop }
   servers: { networks: ["fd00::/16"], guard: { spoofed: count } }
   1.office-x_: {}
+inside: [vxlan, gre]
 hosts:
   ip: { zone: servers, addresses: [10.0.0.1, "fd00::1", 10.0.0.2, 10.0.0.3] }
   -v4: { addresses: [10.9.9.9] }
@@ -33,6 +34,14 @@ rules:
   - { id: b, from: ["9to5.", clients, all], to: any, service: ping, action: deny }
   - { id: -c.., from: "-v4", to: any, service: raw, action: allow }
   - { id: "0123456789012345678901234567890123456789012345678901234567890123", from: any, to: any, service: any, action: deny }
+  - { id: mac, from: ip, to: any, service: tcp, action: allow, src_mac: "02:00:5E:00:00:01",
+      dst_mac: ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:5e:00:00:00/ff:ff:ff:00:00:00"] }
+  - { id: length, from: any, to: any, service: ping, action: deny, length: [1500, 20-40, 41-60, 0-65535] }
+  - { id: dscp, from: any, to: ip, service: any, action: allow, dscp: [ef, 0, 63] }
+  - { id: flags, from: any, to: any, service: tcp, action: allow,
+      tcp_flags: [{ set: syn, clear: [ack, fin, rst] }, { set: [fin, ack] }, { clear: [urg, ece, cwr, psh] }] }
+  - { id: parts, from: clients, to: any, service: raw, action: deny, fragment: true, dscp: cs7 }
+  - { id: whole, from: clients, to: ip, service: any, action: allow, fragment: false, length: 65535 }
 "#;
 
 /// Exports `policy` with these zones on interfaces; the file.

@@ -55,6 +55,13 @@ impl<'a> Line<'a> {
         self.number(ends, u16::MAX.into(), what).map(|n| n as u16)
     }
 
+    /// A hardware address: six octets in base 16 with colons between them.
+    pub fn mac(&mut self, ends: &[char]) -> Result<[u8; 6]> {
+        let expected = "six octets such as 02:00:00:00:00:01";
+        let word = self.word(ends, expected)?;
+        mac(word).ok_or_else(|| instead(expected, word))
+    }
+
     /// Whether only blanks remain.
     pub fn is_done(&mut self) -> bool {
         self.skip_blanks();
@@ -115,6 +122,23 @@ fn number(word: &str) -> Option<u32> {
         None if digits(word) => word.parse().ok(),
         _ => None,
     }
+}
+
+fn mac(word: &str) -> Option<[u8; 6]> {
+    let mut octets = word.split(':').map(|octet| {
+        let digits = octet.len() == 2 && octet.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u8::from_str_radix(octet, 16).ok().filter(|_| digits)
+    });
+    let mut address = [0; 6];
+    for octet in &mut address {
+        *octet = octets.next()??;
+    }
+    octets.next().is_none().then_some(address)
+}
+
+/// The address as it is read.
+pub(super) fn mac_text(address: [u8; 6]) -> String {
+    address.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 /// Parses every line of the file that is not blank.

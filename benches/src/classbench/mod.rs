@@ -20,8 +20,8 @@
 //! flags may be missing.
 //!
 //! Fields that ClassBench does not have follow as words: in rules `from=ZONE`, `to=ZONE`, `vlan=N`,
-//! `src-id=LOW-HIGH`, `dst-id=LOW-HIGH`, `dscp=N`, `fragment=yes` or `no`; in traces the same with
-//! one value each. `any` in place of a prefix is every address of both families.
+//! `src-id=LOW-HIGH`, `dst-id=LOW-HIGH`, `dscp=N`, `fragment=yes` or `no`, `src-mac=MAC/MASK`,
+//! `dst-mac=MAC/MASK`, `length=LOW-HIGH`; in traces the same with one value each. `any` in place of a prefix is every address of both families.
 //!
 //! Files whose name ends in `.xz` are read through the program `xz`.
 
@@ -35,6 +35,9 @@ mod trace;
 pub use error::Error;
 pub use rules::{read_rules, write_rules};
 pub use trace::{Header, read_trace, write_trace};
+
+/// The fields of words, in a message.
+const FIELDS: &str = "from, to, vlan, src-id, dst-id, dscp, fragment, src-mac, dst-mac or length";
 
 /// What is done with the flags of rules and headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! Rule files.
 
-use super::line::{Line, Result, instead, parse_lines};
-use super::{Error, Flags};
+use super::line::{Line, Result, instead, mac_text, parse_lines};
+use super::{Error, FIELDS, Flags};
 use crate::draw::family_of;
-use classifier::{AddressMatch, Family, FlagsMatch, PortRange, Range16, Rule, RuleIndex, ZoneId};
+use classifier::{
+    AddressMatch, Family, FlagsMatch, MacMatch, PortRange, Range16, Rule, RuleIndex, ZoneId,
+};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -82,6 +84,13 @@ fn tcp_flags(line: &mut Line<'_>) -> Result<FlagsMatch> {
     Ok(FlagsMatch { value: value & mask, mask })
 }
 
+/// An address and, after `/`, its mask; without one, every bit.
+fn mac_match(line: &mut Line<'_>) -> Result<MacMatch> {
+    let value = line.mac(&['/'])?;
+    let mask = if line.take('/') { line.mac(&[])? } else { [u8::MAX; 6] };
+    Ok(MacMatch { value, mask })
+}
+
 fn field(rule: &mut Rule, name: &str, line: &mut Line<'_>) -> Result<()> {
     match name {
         "from" => rule.from_zone = Some(ZoneId(line.number_16(&[], "a zone")?)),
@@ -91,7 +100,10 @@ fn field(rule: &mut Rule, name: &str, line: &mut Line<'_>) -> Result<()> {
         "dst-id" => rule.dst_identities = range(line, '-', "an identity")?,
         "dscp" => rule.dscp = Some(line.number(&[], 63, "a DSCP")? as u8),
         "fragment" => rule.fragment = Some(line.yes_or_no()?),
-        _ => return Err(instead("from, to, vlan, src-id, dst-id, dscp or fragment", name)),
+        "src-mac" => rule.src_mac = mac_match(line)?,
+        "dst-mac" => rule.dst_mac = mac_match(line)?,
+        "length" => rule.lengths = range(line, '-', "a length")?,
+        _ => return Err(instead(FIELDS, name)),
     }
     Ok(())
 }
@@ -129,6 +141,9 @@ fn format(line: &mut String, index: RuleIndex, rule: &Rule) -> io::Result<()> {
         tcp_flags,
         dscp,
         fragment,
+        src_mac,
+        dst_mac,
+        lengths,
     } = rule;
     let src = text_of(src, dst, index)?;
     let dst = text_of(dst, &rule.src, index)?;
@@ -147,9 +162,15 @@ fn format(line: &mut String, index: RuleIndex, rule: &Rule) -> io::Result<()> {
             put(format_args!("\t{name}={value}"));
         }
     }
-    for (name, range) in [("src-id", src_identities), ("dst-id", dst_identities)] {
+    let ranges = [("src-id", src_identities), ("dst-id", dst_identities), ("length", lengths)];
+    for (name, range) in ranges {
         if *range != Range16::ANY {
             put(format_args!("\t{name}={}-{}", range.low, range.high));
+        }
+    }
+    for (name, mac) in [("src-mac", src_mac), ("dst-mac", dst_mac)] {
+        if *mac != MacMatch::ANY {
+            put(format_args!("\t{name}={}/{}", mac_text(mac.value), mac_text(mac.mask)));
         }
     }
     if let Some(fragment) = fragment {

@@ -2,7 +2,8 @@
 
 use super::*;
 use classifier::{
-    AddressMatch, Family, FlagsMatch, IdentityRange, PacketKey, PortRange, Range16, Rule, ZoneId,
+    AddressMatch, Family, FlagsMatch, IdentityRange, MacMatch, PacketKey, PortRange, Range16, Rule,
+    ZoneId,
 };
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -103,9 +104,17 @@ fn a_line_refused_is_named_with_what_was_expected() {
         ),
         (
             "@::/1 ::/1 1:2 3:4 6/255 mtu=3",
-            "expected from, to, vlan, src-id, dst-id, dscp or fragment, found \"mtu\"",
+            "expected from, to, vlan, src-id, dst-id, dscp, fragment, src-mac, dst-mac or length, found \"mtu\"",
         ),
         ("@::/1 ::/1 1:2 3:4 6/255 dscp=64", "expected a DSCP from 0 to 63, found \"64\""),
+        (
+            "@::/1 ::/1 1:2 3:4 6/255 src-mac=02:00:00:00:0:01",
+            "expected six octets such as 02:00:00:00:00:01, found \"02:00:00:00:0:01\"",
+        ),
+        (
+            "@::/1 ::/1 1:2 3:4 6/255 dst-mac=02:00:00:00:00:01/ff",
+            "expected six octets such as 02:00:00:00:00:01, found \"ff\"",
+        ),
     ] {
         let refused = refusal(rules_of(&format!("{good}{line}"), Flags::Ignored));
         assert_eq!(refused, format!("3: {said}"));
@@ -131,7 +140,7 @@ fn headers_are_read_as_numbers_dotted_or_in_ipv6() {
         assert_eq!(trace_of(line, Flags::Ignored).unwrap(), [header], "{line}");
     }
     let v6 = trace_of("2a00::1 2a00::2 0 65535 17 -1", Flags::Ignored).unwrap();
-    assert_eq!((v6[0].key.family, v6[0].key.dst_port, v6[0].rule), (Family::V6, u16::MAX, None));
+    assert_eq!((v6[0].key.family(), v6[0].key.dst_port, v6[0].rule), (Family::V6, u16::MAX, None));
 }
 
 #[test]
@@ -181,6 +190,9 @@ fn rich_rules() -> Vec<Rule> {
             tcp_flags: FlagsMatch { value: 2, mask: 0x12 },
             dscp: Some(46),
             fragment: Some(false),
+            src_mac: MacMatch { value: [2, 0x11, 0, 0, 0, 0], mask: [255, 255, 0, 0, 0, 0] },
+            dst_mac: MacMatch::one([2, 0, 0, 0, 0, 0xab]),
+            lengths: Range16 { low: 40, high: 1500 },
             ..hosts
         },
     ]
@@ -222,8 +234,10 @@ fn traces_written_are_read_back() {
         vlan: 4094,
         src_identity: 3,
         dst_identity: u16::MAX,
-        dscp: 63,
-        fragment: true,
+        ip: v6.ip.with_dscp(63).with_fragment(true),
+        length: 1500,
+        src_mac: [2, 0, 0, 0, 0, 0xab],
+        dst_mac: [0xff; 6],
         ..v6
     };
     let trace =

@@ -1,7 +1,7 @@
 //! Traces.
 
-use super::line::{Line, Result, instead, parse_lines};
-use super::{Error, Flags};
+use super::line::{Line, Result, instead, mac_text, parse_lines};
+use super::{Error, FIELDS, Flags};
 use classifier::{Family, PacketKey, RuleIndex, ZoneId};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -74,9 +74,12 @@ fn field(key: &mut PacketKey, name: &str, line: &mut Line<'_>) -> Result<()> {
         "vlan" => key.vlan = line.number(&[], 4094, "a VLAN")? as u16,
         "src-id" => key.src_identity = line.number_16(&[], "an identity")?,
         "dst-id" => key.dst_identity = line.number_16(&[], "an identity")?,
-        "dscp" => key.dscp = line.number(&[], 63, "a DSCP")? as u8,
-        "fragment" => key.fragment = line.yes_or_no()?,
-        _ => return Err(instead("from, to, vlan, src-id, dst-id, dscp or fragment", name)),
+        "dscp" => key.ip = key.ip.with_dscp(line.number(&[], 63, "a DSCP")? as u8),
+        "fragment" => key.ip = key.ip.with_fragment(line.yes_or_no()?),
+        "src-mac" => key.src_mac = line.mac(&[])?,
+        "dst-mac" => key.dst_mac = line.mac(&[])?,
+        "length" => key.length = line.number_16(&[], "a length")?,
+        _ => return Err(instead(FIELDS, name)),
     }
     Ok(())
 }
@@ -91,7 +94,7 @@ pub fn write_trace(out: &mut impl Write, trace: &[Header]) -> io::Result<()> {
         let PacketKey {
             src,
             dst,
-            family,
+            ip,
             protocol,
             src_port,
             dst_port,
@@ -99,11 +102,13 @@ pub fn write_trace(out: &mut impl Write, trace: &[Header]) -> io::Result<()> {
             to_zone,
             vlan,
             tcp_flags,
-            dscp,
-            fragment,
             src_identity,
             dst_identity,
+            length,
+            src_mac,
+            dst_mac,
         } = header.key;
+        let family = ip.family();
         for address in [src, dst] {
             match family {
                 Family::V4 => write!(out, "{address}\t")?,
@@ -123,13 +128,21 @@ pub fn write_trace(out: &mut impl Write, trace: &[Header]) -> io::Result<()> {
             ("vlan", vlan, empty.vlan),
             ("src-id", src_identity, empty.src_identity),
             ("dst-id", dst_identity, empty.dst_identity),
-            ("dscp", dscp.into(), empty.dscp.into()),
+            ("dscp", ip.dscp().into(), empty.dscp().into()),
+            ("length", length, empty.length),
         ] {
             if value != default {
                 write!(out, "\t{name}={value}")?;
             }
         }
-        writeln!(out, "{}", if fragment { "\tfragment=yes" } else { "" })?;
+        for (name, mac, default) in
+            [("src-mac", src_mac, empty.src_mac), ("dst-mac", dst_mac, empty.dst_mac)]
+        {
+            if mac != default {
+                write!(out, "\t{name}={}", mac_text(mac))?;
+            }
+        }
+        writeln!(out, "{}", if ip.fragment() { "\tfragment=yes" } else { "" })?;
     }
     out.flush()
 }

@@ -68,7 +68,7 @@ impl Lookup for Scan {
         let protocol_zones = pack_protocol_zones(key.protocol, key.from_zone.0, key.to_zone.0);
         let ([src_0, src_1, _, src_3], [dst_0, dst_1, _, dst_3]) = (words(key.src), words(key.dst));
         let matches = |at: &usize| self.rules.get(*at).is_some_and(|rule| rule.matches(key));
-        let found = match key.family {
+        let found = match key.family() {
             Family::V4 => self.v4.agreeing([src_3, dst_3, ports, protocol_zones]).find(matches),
             Family::V6 => {
                 let summary = [src_0, src_1, dst_0, dst_1, ports, protocol_zones];
@@ -189,7 +189,7 @@ mod tests {
     use crate::draw::{Point, Space};
     use crate::rulesets::{self, SetConfig, Structure};
     use crate::traces::{self, Pattern};
-    use classifier::{FlagsMatch, Linear};
+    use classifier::{FlagsMatch, Linear, MacMatch};
     use fastrand::Rng;
 
     fn assert_as_linear(rules: &[Rule], keys: impl IntoIterator<Item = PacketKey>) -> usize {
@@ -232,6 +232,11 @@ mod tests {
                     tcp_flags: FlagsMatch { value: pick(&mut rng, 2), mask: 1 },
                     dscp: rng.bool().then(|| rng.u8(..2)),
                     fragment: rng.bool().then(|| rng.bool()),
+                    src_mac: MacMatch {
+                        value: [0, pick(&mut rng, 2) as u8, 0, 0, 0, 0],
+                        mask: [1; 6],
+                    },
+                    lengths: Range16 { low: pick(&mut rng, 3), high: u16::MAX },
                     from_zone: rng.bool().then(|| ZoneId(4096 * pick(&mut rng, 2))),
                     ..Rule::ANY
                 }

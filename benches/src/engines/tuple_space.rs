@@ -3,7 +3,9 @@
 
 use super::fields::{Address, Fields, exact_part};
 use super::{Cost, lines};
-use classifier::{AddressMatch, Family, FlagsMatch, IdentityRange, Lookup, PacketKey};
+use classifier::{
+    AddressMatch, Family, FlagsMatch, IdentityRange, LengthRange, Lookup, MacMatch, PacketKey,
+};
 use classifier::{PortRange, Rule, RuleIndex};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -80,6 +82,9 @@ fn unknown_field(rule: &Rule) -> Option<&'static str> {
         tcp_flags,
         dscp,
         fragment,
+        src_mac,
+        dst_mac,
+        lengths,
     } = rule;
     let fields = [
         (vlan.is_some(), "the VLAN"),
@@ -90,6 +95,9 @@ fn unknown_field(rule: &Rule) -> Option<&'static str> {
         (*tcp_flags != FlagsMatch::ANY, "TCP flags"),
         (dscp.is_some(), "the DSCP"),
         (fragment.is_some(), "fragments"),
+        (*src_mac != MacMatch::ANY, "the source MAC address"),
+        (*dst_mac != MacMatch::ANY, "the destination MAC address"),
+        (*lengths != LengthRange::ANY, "the length"),
     ];
     fields.into_iter().find_map(|(used, field)| used.then_some(field))
 }
@@ -97,7 +105,7 @@ fn unknown_field(rule: &Rule) -> Option<&'static str> {
 impl Lookup for TupleSpace {
     #[inline]
     fn lookup(&self, key: &PacketKey) -> Option<RuleIndex> {
-        let rule = match key.family {
+        let rule = match key.family() {
             Family::V4 => self.v4.search(key, |_| {}),
             Family::V6 => self.v6.search(key, |_| {}),
         };
@@ -117,7 +125,7 @@ impl Lookup for TupleSpace {
 
 impl Cost for TupleSpace {
     fn cost(&self, key: &PacketKey) -> usize {
-        match key.family {
+        match key.family() {
             Family::V4 => self.v4.cost(key),
             Family::V6 => self.v6.cost(key),
         }
@@ -326,6 +334,9 @@ mod tests {
             Rule { tcp_flags: FlagsMatch { value: 2, mask: 2 }, ..Rule::ANY },
             Rule { dscp: Some(0), ..Rule::ANY },
             Rule { fragment: Some(true), ..Rule::ANY },
+            Rule { src_mac: MacMatch::one([2; 6]), ..Rule::ANY },
+            Rule { dst_mac: MacMatch::one([2; 6]), ..Rule::ANY },
+            Rule { lengths: LengthRange::one(40), ..Rule::ANY },
         ];
         let known = Rule { from_zone: Some(ZoneId(1)), protocol: Some(6), ..Rule::ANY };
         for rule in unknown {

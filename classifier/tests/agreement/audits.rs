@@ -3,13 +3,14 @@
 use crate::check::compile;
 use crate::strategies::{only, rule};
 use classifier::{
-    AddressMatch, Family, Finding, FindingKind, Linear, Lookup, PacketKey, PortRange, Rule, audit,
+    AddressMatch, Family, Finding, FindingKind, IpBits, Linear, Lookup, MacMatch, PacketKey,
+    PortRange, Rule, audit,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A key of every kind that `rules`, which ask for source addresses, ports, flags and fragments, can
-/// tell apart: for each field the first value, and every one where some rule begins or has ended.
+/// A key of every kind that `rules`, which ask for source addresses, ports, flags, fragments, hardware
+/// addresses in [`OCTETS`] and lengths, can tell apart: for each field the first value, and every one where some rule begins or has ended.
 fn kinds(rules: &[Rule]) -> Vec<PacketKey> {
     let firsts = |ranges: &mut dyn Iterator<Item = (u128, u128)>| {
         let mut firsts: Vec<_> =
@@ -27,6 +28,7 @@ fn kinds(rules: &[Rule]) -> Vec<PacketKey> {
     let (src_ports, dst_ports) = (ports(|rule| rule.src_ports), ports(|rule| rule.dst_ports));
     let masks = rules.iter().fold(0, |masks, rule| masks | rule.tcp_flags.mask);
     let flags: Vec<u16> = (0..=masks).filter(|flags| flags & !masks == 0).collect();
+    let links = links(rules, &ports(|rule| rule.lengths));
     let mut keys = Vec::new();
     for family in [Family::V4, Family::V6] {
         let sources = firsts(&mut rules.iter().flat_map(|rule| rule.src.ranges(family)));
@@ -35,20 +37,65 @@ fn kinds(rules: &[Rule]) -> Vec<PacketKey> {
             for &src_port in &src_ports {
                 for &dst_port in &dst_ports {
                     for &tcp_flags in &flags {
-                        keys.extend([false, true].map(|fragment| PacketKey {
-                            src,
-                            src_port,
-                            dst_port,
-                            tcp_flags,
-                            fragment,
-                            ..PacketKey::empty(family)
-                        }));
+                        for link in &links {
+                            keys.extend([false, true].map(|fragment| PacketKey {
+                                src,
+                                src_port,
+                                dst_port,
+                                tcp_flags,
+                                ip: IpBits::new(family).with_fragment(fragment),
+                                ..*link
+                            }));
+                        }
                     }
                 }
             }
         }
     }
     keys
+}
+
+/// The octets of a hardware address that rules ask for, and the bits of each.
+const OCTETS: [(usize, u8); 2] = [(0, 0x81), (5, 0x01)];
+
+/// Keys with every hardware address and length that rules can tell apart.
+fn links(rules: &[Rule], lengths: &[u16]) -> Vec<PacketKey> {
+    let addresses = |of: fn(&Rule) -> MacMatch| {
+        let mut addresses = vec![[0; 6]];
+        for (octet, bits) in OCTETS {
+            let asked = rules.iter().fold(0, |asked, rule| asked | of(rule).mask[octet]) & bits;
+            for bit in (0..8).map(|bit| 1 << bit).filter(|bit| asked & bit != 0) {
+                let mut others = addresses.clone();
+                others.iter_mut().for_each(|address| address[octet] |= bit);
+                addresses.extend(others);
+            }
+        }
+        addresses
+    };
+    let (sources, targets) = (addresses(|rule| rule.src_mac), addresses(|rule| rule.dst_mac));
+    let mut links = Vec::new();
+    for &src_mac in &sources {
+        for &dst_mac in &targets {
+            links.extend(lengths.iter().map(|&length| PacketKey {
+                src_mac,
+                dst_mac,
+                length,
+                ..PacketKey::empty(Family::V4)
+            }));
+        }
+    }
+    links
+}
+
+/// `mac` as it is in [`OCTETS`], open elsewhere.
+fn in_octets(mac: MacMatch) -> MacMatch {
+    let mut reduced = MacMatch::ANY;
+    for (octet, bits) in OCTETS {
+        reduced.mask[octet] = mac.mask[octet] & bits;
+        // As it was outside its mask: such a rule matches nothing.
+        reduced.value[octet] = mac.value[octet] & bits;
+    }
+    reduced
 }
 
 fn check(rules: &[Rule], outcomes: &[u32]) -> Result<(), TestCaseError> {
@@ -92,7 +139,14 @@ proptest! {
     #[test]
     fn of_a_few_rules(
         rules in vec(rule(), 1..8),
-        fields in prop_oneof![Just(0b1_0001_0000_1000), Just(0b1_0111_0000_0000), Just(0b1_0011_0000_1000)],
+        fields in prop_oneof![
+            Just(0b1_0001_0000_1000),
+            Just(0b1_0111_0000_0000),
+            Just(0b1_0011_0000_1000),
+            Just(0b1110_0000_0000_0000),
+            Just(0b1010_0001_0000_0000),
+            Just(0b0100_0100_0000_1000),
+        ],
         outcomes in vec(0..2u32, 8),
     ) {
         let rules: Vec<_> = rules
@@ -100,6 +154,8 @@ proptest! {
             .map(|rule| {
                 let mut rule = only(fields, rule);
                 rule.tcp_flags.mask &= 0x13;
+                rule.src_mac = in_octets(rule.src_mac);
+                rule.dst_mac = in_octets(rule.dst_mac);
                 rule
             })
             .collect();

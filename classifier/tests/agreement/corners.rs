@@ -2,11 +2,14 @@
 //!
 //! Random keys almost never match a rule, and never by one bit or one port; these do.
 
-use classifier::{AddressMatch, Family, FlagsMatch, PacketKey, Range16, Rule, ZoneId, prefix_mask};
+use classifier::{
+    AddressMatch, Family, FlagsMatch, IpBits, MacMatch, PacketKey, Range16, Rule, ZoneId,
+    prefix_mask,
+};
 use fastrand::Rng;
 
 /// Fields of a key, its family aside.
-const FIELDS: usize = 13;
+const FIELDS: usize = 16;
 
 /// For each field of a key of one family, the values around one rule's boundaries. The first of
 /// each is one that the rule accepts, if it accepts any.
@@ -41,11 +44,14 @@ impl Corners {
                 flags(rule.tcp_flags),
                 exact(rule.dscp.map(u16::from), &[37, 0, 63])
                     .into_iter()
-                    .map(|dscp| dscp & 0xff)
+                    .map(|dscp| dscp & 0x3f)
                     .collect(),
                 vec![fragment.into(), (!fragment).into()],
                 range(rule.src_identities, rng),
                 range(rule.dst_identities, rng),
+                mac(rule.src_mac, rng),
+                mac(rule.dst_mac, rng),
+                range(rule.lengths, rng),
             ],
         }
     }
@@ -127,11 +133,12 @@ fn reaches(rule: &Rule, family: Family) -> bool {
 
 fn key(family: Family, fields: [u128; FIELDS]) -> PacketKey {
     let [src, dst, src_port, dst_port, protocol, from_zone, to_zone, rest @ ..] = fields;
-    let [vlan, tcp_flags, dscp, fragment, src_identity, dst_identity] = rest;
+    let [vlan, tcp_flags, dscp, fragment, src_identity, dst_identity, src_mac, dst_mac, length] =
+        rest;
     PacketKey {
         src,
         dst,
-        family,
+        ip: IpBits::new(family).with_dscp(dscp as u8).with_fragment(fragment != 0),
         protocol: protocol as u8,
         src_port: src_port as u16,
         dst_port: dst_port as u16,
@@ -139,10 +146,11 @@ fn key(family: Family, fields: [u128; FIELDS]) -> PacketKey {
         to_zone: ZoneId(to_zone as u16),
         vlan: vlan as u16,
         tcp_flags: tcp_flags as u16,
-        dscp: dscp as u8,
-        fragment: fragment != 0,
         src_identity: src_identity as u16,
         dst_identity: dst_identity as u16,
+        length: length as u16,
+        src_mac: octets(src_mac),
+        dst_mac: octets(dst_mac),
     }
 }
 
@@ -187,4 +195,23 @@ fn flags(flags: FlagsMatch) -> Vec<u128> {
     let right = [value | !mask & 0x0aa, value, value | !mask];
     let wrong = [value ^ lowest, value ^ mask, 0, u16::MAX];
     right.into_iter().chain(wrong).map(u128::from).collect()
+}
+
+/// As wanted with some of the other bits set, none and all; with one wanted bit wrong, the first,
+/// the last or some other, and all.
+fn mac(mac: MacMatch, rng: &mut Rng) -> Vec<u128> {
+    let [value, mask] = [mac.value, mac.mask]
+        .map(|octets| octets.into_iter().fold(0u64, |bits, octet| bits << 8 | u64::from(octet)));
+    const ALL: u64 = (1 << 48) - 1;
+    let mut right = vec![value | !mask & 0x0aaa_aaaa_aaaa, value, value | !mask & ALL];
+    rng.shuffle(&mut right);
+    let ones: Vec<_> = (0..48).map(|bit| 1 << bit).filter(|bit| mask & bit != 0).collect();
+    let some = rng.choice(&ones).copied().unwrap_or(0);
+    let (first, last) = (ones.last().unwrap_or(&0), ones.first().unwrap_or(&0));
+    let wrong = [value ^ first, value ^ last, value ^ some, value ^ mask, 0, ALL];
+    right.into_iter().chain(wrong).map(u128::from).collect()
+}
+
+fn octets(mac: u128) -> [u8; 6] {
+    std::array::from_fn(|i| (mac >> (8 * (5 - i))) as u8)
 }

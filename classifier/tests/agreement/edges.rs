@@ -1,7 +1,10 @@
 //! Single cases that are easily got wrong.
 
 use crate::check::{assert_agrees, compile};
-use classifier::{AddressMatch, Family, FlagsMatch, Linear, Lookup, PacketKey, PortRange, Rule};
+use classifier::{
+    AddressMatch, Family, FlagsMatch, IpBits, Linear, Lookup, MacMatch, PacketKey, PortRange,
+    Range16, Rule,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 fn host(addr: impl Into<IpAddr>) -> AddressMatch {
@@ -20,7 +23,7 @@ fn key_v4(src: Ipv4Addr) -> PacketKey {
 }
 
 fn key_v6(src: Ipv6Addr) -> PacketKey {
-    PacketKey { src: src.to_bits(), family: Family::V6, ..key_v4(Ipv4Addr::UNSPECIFIED) }
+    PacketKey { src: src.to_bits(), ip: IpBits::new(Family::V6), ..key_v4(Ipv4Addr::UNSPECIFIED) }
 }
 
 #[test]
@@ -38,6 +41,7 @@ fn a_range_with_its_ends_exchanged_matches_nothing() {
         Rule { dst_ports: backwards, ..Rule::ANY },
         Rule { src_identities: PortRange { low: 1, high: 0 }, ..Rule::ANY },
         Rule { dst_identities: PortRange { low: u16::MAX, high: 0 }, ..Rule::ANY },
+        Rule { lengths: Range16 { low: 1, high: 0 }, ..Rule::ANY },
         Rule {
             src: AddressMatch::Range { family: Family::V4, low: 0x7f00_0001, high: 0x7f00_0000 },
             ..Rule::ANY
@@ -85,7 +89,7 @@ fn a_rule_between_families_matches_nothing() {
     let table = compile(&[rule]);
     let key = PacketKey { dst: 1, ..key_v4(Ipv4Addr::LOCALHOST) };
     assert_eq!(table.lookup(&key), None);
-    assert_eq!(table.lookup(&PacketKey { family: Family::V6, ..key }), None);
+    assert_eq!(table.lookup(&PacketKey { ip: IpBits::new(Family::V6), ..key }), None);
 }
 
 #[test]
@@ -132,6 +136,59 @@ fn flags_wanted_outside_their_mask_match_nothing() {
         (0..512).map(|flags| PacketKey { tcp_flags: flags, ..key_v4([1; 4].into()) }).collect();
     let answers = assert_agrees(&rules, &compile(&rules), &keys);
     assert!(answers.iter().all(Option::is_none));
+}
+
+/// Six bits have no 64: the rule is for no packet, not for those of code point 0.
+#[test]
+fn a_code_point_of_more_than_six_bits_matches_nothing() {
+    let rules = [64, 128, 255].map(|dscp| Rule { dscp: Some(dscp), ..Rule::ANY });
+    let keys: Vec<_> = (0..64)
+        .map(|dscp| PacketKey {
+            ip: IpBits::new(Family::V4).with_dscp(dscp),
+            ..key_v4(Ipv4Addr::LOCALHOST)
+        })
+        .collect();
+    let answers = assert_agrees(&rules, &compile(&rules), &keys);
+    assert!(answers.iter().all(Option::is_none));
+}
+
+#[test]
+fn hardware_addresses_wanted_outside_their_mask_match_nothing() {
+    let odd = MacMatch { value: [1, 0, 0, 0, 0, 1], mask: [1, 0, 0, 0, 0, 0] };
+    let rules = [Rule { src_mac: odd, ..Rule::ANY }, Rule { dst_mac: odd, ..Rule::ANY }];
+    let keys: Vec<_> = (0..4)
+        .map(|bits| {
+            let mac = [bits >> 1, 0, 0, 0, 0, bits & 1];
+            PacketKey { src_mac: mac, dst_mac: mac, ..key_v4(Ipv4Addr::LOCALHOST) }
+        })
+        .collect();
+    assert_eq!(assert_agrees(&rules, &compile(&rules), &keys), [None; 4]);
+}
+
+/// Each octet counts, at its place, in the address of its side.
+#[test]
+fn hardware_addresses_are_compared_octet_by_octet() {
+    let mac = [0x02, 0x11, 0x22, 0x33, 0x44, 0x55];
+    let rules = [
+        Rule { src_mac: MacMatch::one(mac), lengths: Range16::one(1500), ..Rule::ANY },
+        Rule { dst_mac: MacMatch::one(mac), ..Rule::ANY },
+    ];
+    let table = compile(&rules);
+    let key = |src_mac, dst_mac, length| PacketKey {
+        src_mac,
+        dst_mac,
+        length,
+        ..key_v4(Ipv4Addr::LOCALHOST)
+    };
+    let mut keys = vec![key(mac, [0; 6], 1500), key([0; 6], mac, 1500), key(mac, mac, 1501)];
+    let mut expected = vec![Some(0), Some(1), Some(1)];
+    for octet in 0..6 {
+        let mut other = mac;
+        other[octet] ^= 0x10;
+        keys.extend([key(other, other, 1500), key(other, mac, 1500)]);
+        expected.extend([None, Some(1)]);
+    }
+    assert_eq!(assert_agrees(&rules, &table, &keys), expected);
 }
 
 #[test]

@@ -120,6 +120,12 @@ fn of_rules_that_ask_for_addresses_and_ports() {
 }
 
 #[test]
+fn of_rules_that_ask_for_hardware_addresses_and_lengths() {
+    let rule = || rule().prop_map(|rule| only(0b1110_0010_0000_1000, rule));
+    check(80, vec(rule(), 0..200), vec(drawn(rule()), 0..6));
+}
+
+#[test]
 fn of_many_hosts() {
     let host = || {
         (0..5000u32, 0..3u8, 0..100u16).prop_map(|(n, kind, port)| {

@@ -2,7 +2,7 @@
 
 use crate::check::{assert_agrees, compile};
 use crate::corners::{Draw, keys};
-use crate::strategies::{addresses, far_range, only, prefix, range16, rule};
+use crate::strategies::{addresses, far_range, mac, only, prefix, range16, rule};
 use classifier::{AddressMatch, Family, FlagsMatch, Range16, Rule};
 use fastrand::Rng;
 use proptest::collection::vec;
@@ -32,7 +32,7 @@ proptest! {
     #[test]
     fn of_rules_that_ask_for_a_few_fields(
         rules in vec(rule(), 0..200),
-        fields in vec(0..13u32, 1..4),
+        fields in vec(0..16u32, 1..4),
         seed: u64,
     ) {
         let fields = fields.into_iter().fold(0, |bits, field| bits | 1 << field);
@@ -65,6 +65,19 @@ proptest! {
     ) {
         let rules: Vec<_> =
             ends.into_iter().map(|(src, dst)| Rule { src, dst, ..base.clone() }).collect();
+        agree(&rules, 24, 60, seed)?;
+    }
+
+    #[test]
+    fn of_rules_that_share_all_but_hardware_addresses_and_lengths(
+        base in rule(),
+        links in vec((mac(), mac(), range16()), 1..60),
+        seed: u64,
+    ) {
+        let rules: Vec<_> = links
+            .into_iter()
+            .map(|(src_mac, dst_mac, lengths)| Rule { src_mac, dst_mac, lengths, ..base.clone() })
+            .collect();
         agree(&rules, 24, 60, seed)?;
     }
 

@@ -29,7 +29,7 @@ fn check(path: &str, traces: &[&str]) {
     let distinct = compare(path, &rules, &of_set);
     // The headers must have reached the rules, or agreeing says nothing.
     assert!(distinct * 2 > rules.len(), "{path}: found {distinct} of {} rules", rules.len());
-    if of_set[0].family == Family::V4 {
+    if of_set[0].family() == Family::V4 {
         compare(path, &rules, &trace("rand_trace"));
     }
 }
@@ -40,7 +40,7 @@ fn compare(path: &str, rules: &[Rule], headers: &[PacketKey]) -> usize {
         rules.iter().map(|rule| Rule { tcp_flags: FlagsMatch::ANY, ..rule.clone() }).collect();
     let mut distinct = 0;
     for rules in [rules, &without] {
-        let expected = match headers[0].family {
+        let expected = match headers[0].family() {
             Family::V4 => Scan::<3>::new(rules).first(headers),
             Family::V6 => Scan::<9>::new(rules).first(headers),
         };
@@ -56,7 +56,7 @@ fn around_corners(rules: &[Rule]) -> Vec<PacketKey> {
     let draw = Draw { accepted: rules.len(), corners: 800, mixed: 40, near: 8 };
     let mut keys = keys(rules, draw, &mut Rng::with_seed(1));
     let family = if rules[0].src.ranges(Family::V4).is_empty() { Family::V6 } else { Family::V4 };
-    keys.retain(|key| key.family == family);
+    keys.retain(|key| key.family() == family);
     keys.truncate(HEADERS);
     keys
 }

@@ -146,7 +146,7 @@ fn prefix<const W: usize>(addresses: &AddressMatch) -> (u128, u128) {
 }
 
 fn words_of_key<const W: usize>(key: &PacketKey) -> [u32; W] {
-    assert_eq!(key.family, Scan::<W>::FAMILY);
+    assert_eq!(key.family(), Scan::<W>::FAMILY);
     words(key.src, key.dst, key.protocol, key.tcp_flags)
 }
 
@@ -194,7 +194,7 @@ mod tests {
             .collect();
         let draw = Draw { accepted: rules.len(), corners: 100, mixed: 40, near: 200 };
         let mut keys = keys(&rules, draw, &mut rng);
-        keys.retain(|key| key.family == family);
+        keys.retain(|key| key.family() == family);
         let linear = Linear::new(&rules[..]);
         let expected: Vec<_> = keys.iter().map(|key| linear.lookup(key)).collect();
         let in_last = expected.iter().flatten().filter(|rule| **rule as usize >= 3 * STRIP);

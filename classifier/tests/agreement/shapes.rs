@@ -1,7 +1,9 @@
 //! Rule sets of shapes that are hard on trees and hash tables.
 
 use crate::check::assert_set_agrees;
-use classifier::{AddressMatch, Family, FlagsMatch, PortRange, Range16, Rule, ZoneId, prefix_mask};
+use classifier::{
+    AddressMatch, Family, FlagsMatch, MacMatch, PortRange, Range16, Rule, ZoneId, prefix_mask,
+};
 use fastrand::Rng;
 
 fn prefix(family: Family, address: u128, len: u8) -> AddressMatch {
@@ -212,6 +214,39 @@ fn rules_about_nothing_but_flags() {
     both_ways(single.collect(), [2; 2]);
 }
 
+/// One of many hardware addresses that differ in their first octets and in their last.
+fn mac(n: u16) -> MacMatch {
+    let [high, low] = n.wrapping_mul(0x9e37).to_be_bytes();
+    MacMatch::one([high & 0xfc | 2, low, 0, 0, n as u8, (n >> 8) as u8])
+}
+
+#[test]
+fn rules_about_nothing_but_hardware_addresses() {
+    both_ways((0..5000).map(|n| Rule { src_mac: mac(n), ..Rule::ANY }).collect(), [5000; 2]);
+    both_ways((0..5000).map(|n| Rule { dst_mac: mac(n), ..Rule::ANY }).collect(), [5000; 2]);
+    let pair = |n| Rule { src_mac: mac(n), dst_mac: mac(n / 7), ..Rule::ANY };
+    both_ways((0..3000).map(pair).collect(), [3000; 2]);
+    // Makers by their first three octets, and single cards of theirs before them.
+    let maker = |n: u8| MacMatch { value: [2, n, n, 0, 0, 0], mask: [255, 255, 255, 0, 0, 0] };
+    let card = |n: u8, m: u8| MacMatch::one([2, n, n, m, 1, m]);
+    let cards = (0..40).flat_map(|n| (0..40).map(move |m| card(n, m)));
+    let rules = cards.chain((0..40).map(maker)).map(|src_mac| Rule { src_mac, ..Rule::ANY });
+    assert_set_agrees(&rules.collect::<Vec<_>>(), 1640);
+    // Under every mask of some bits, with every second bit wanted: most overlap.
+    let mask = |n: u8| [n & 0xf, 0, 0, 0, 0, n >> 4];
+    let overlapping = |n: u8| MacMatch { value: mask(n & 0x55), mask: mask(n) };
+    let rules = (1..=255).rev().map(|n| Rule { dst_mac: overlapping(n), ..Rule::ANY });
+    assert_set_agrees(&rules.collect::<Vec<_>>(), 30);
+}
+
+#[test]
+fn rules_about_nothing_but_lengths() {
+    let one = |n| Rule { lengths: Range16::one(n), ..Rule::ANY };
+    both_ways((0..5000).map(|n| one(n * 11)).collect(), [5000; 2]);
+    let up_to = |n: u16| Rule { lengths: Range16 { low: 0, high: n * 13 }, ..Rule::ANY };
+    both_ways((0..3000).map(up_to).collect(), [2000, 1]);
+}
+
 #[test]
 fn rules_about_nothing_but_zones() {
     let pairs = (0..60).flat_map(|from| {
@@ -268,7 +303,10 @@ fn about_one_field_each(fields: &[usize], each: usize) -> Vec<Rule> {
             9 => Rule { dst_ports: range, ..Rule::ANY },
             10 => Rule { tcp_flags: FlagsMatch { value: n & 0x1ff, mask: 0x1ff }, ..Rule::ANY },
             11 => Rule { dscp: Some(n as u8 & 63), ..Rule::ANY },
-            _ => Rule { fragment: Some(true), dst_ports: PortRange::one(n), ..Rule::ANY },
+            12 => Rule { fragment: Some(true), dst_ports: PortRange::one(n), ..Rule::ANY },
+            13 => Rule { src_mac: mac(n), ..Rule::ANY },
+            14 => Rule { dst_mac: mac(n), ..Rule::ANY },
+            _ => Rule { lengths: range, ..Rule::ANY },
         });
     }
     rng.shuffle(&mut rules);
@@ -277,7 +315,8 @@ fn about_one_field_each(fields: &[usize], each: usize) -> Vec<Rule> {
 
 #[test]
 fn rules_about_one_field_each() {
-    assert_set_agrees(&about_one_field_each(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], 20), 150);
+    let all: Vec<_> = (0..16).collect();
+    assert_set_agrees(&about_one_field_each(&all, 20), 150);
 }
 
 /// Lists of what is forbidden, each about another field.
@@ -285,6 +324,7 @@ fn rules_about_one_field_each() {
 fn long_lists_about_one_field_each() {
     assert_set_agrees(&about_one_field_each(&[3, 4, 9], 2000), 3900);
     assert_set_agrees(&about_one_field_each(&[0, 2, 3, 4, 5, 9], 1000), 3000);
+    assert_set_agrees(&about_one_field_each(&[4, 13, 14, 15], 1000), 2000);
 }
 
 #[test]

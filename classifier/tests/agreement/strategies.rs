@@ -1,6 +1,8 @@
 //! Random rules over a small universe, so that they overlap, nest and touch in every field.
 
-use classifier::{AddressMatch, Family, FlagsMatch, PortRange, Range16, Rule, ZoneId, prefix_mask};
+use classifier::{
+    AddressMatch, Family, FlagsMatch, MacMatch, PortRange, Range16, Rule, ZoneId, prefix_mask,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -105,6 +107,25 @@ fn flags() -> impl Strategy<Value = FlagsMatch> {
     )
 }
 
+/// Addresses that differ in their first, a middle and their last bit, under masks that are prefixes
+/// and such that are not; a few want what their mask cleared, and match nothing.
+pub fn mac() -> impl Strategy<Value = MacMatch> {
+    let masks = select(vec![
+        [0xff; 6],
+        [0xff, 0xff, 0xff, 0, 0, 0],
+        [0, 0, 0, 0xff, 0xff, 0xff],
+        [1, 0, 0, 0, 0, 0],
+        [0x80, 0, 0, 0x10, 0, 1],
+        [0xfe, 0xff, 0xff, 0xff, 0xff, 0],
+    ]);
+    (masks, 0..8u8, prop::bool::weighted(0.05)).prop_map(|(mask, bits, junk)| {
+        let bit = |at: u8| bits >> at & 1;
+        let address = [0xa4 ^ bit(0) << 7, 0x11, 0x22, 0x33 ^ bit(1) << 4, 0x44, 0x55 ^ bit(2)];
+        let value = std::array::from_fn(|i| if junk { address[i] } else { address[i] & mask[i] });
+        MacMatch { value, mask }
+    })
+}
+
 /// A rule that may ask for anything in any field.
 pub fn rule() -> impl Strategy<Value = Rule> {
     let zone = || option::weighted(0.4, select(&[0, 1, 2, 65534][..]).prop_map(ZoneId));
@@ -114,13 +135,15 @@ pub fn rule() -> impl Strategy<Value = Rule> {
     let dscp = option::weighted(0.2, select(&[0, 1, 46, 63, 64][..]));
     let flags = prop_oneof![3 => Just(FlagsMatch::ANY), 1 => flags()];
     let fragment = option::weighted(0.2, any::<bool>());
+    let mac = || prop_oneof![4 => Just(MacMatch::ANY), 1 => mac()];
+    let lengths = prop_oneof![4 => Just(Range16::ANY), 1 => range16()];
     (
-        (zone(), zone(), vlan),
+        (zone(), zone(), vlan, mac(), mac(), lengths),
         (addresses(), addresses(), identities(), identities()),
         (protocol, range16(), range16(), flags, dscp, fragment),
     )
         .prop_map(|(link, ends, transport)| {
-            let (from_zone, to_zone, vlan) = link;
+            let (from_zone, to_zone, vlan, src_mac, dst_mac, lengths) = link;
             let (src, dst, src_identities, dst_identities) = ends;
             let (protocol, src_ports, dst_ports, tcp_flags, dscp, fragment) = transport;
             Rule {
@@ -137,6 +160,9 @@ pub fn rule() -> impl Strategy<Value = Rule> {
                 tcp_flags,
                 dscp,
                 fragment,
+                src_mac,
+                dst_mac,
+                lengths,
             }
         })
 }
@@ -162,5 +188,8 @@ pub fn only(fields: u16, rule: Rule) -> Rule {
         tcp_flags: pick(bit(10), rule.tcp_flags, FlagsMatch::ANY),
         dscp: pick(bit(11), rule.dscp, None),
         fragment: pick(bit(12), rule.fragment, None),
+        src_mac: pick(bit(13), rule.src_mac, MacMatch::ANY),
+        dst_mac: pick(bit(14), rule.dst_mac, MacMatch::ANY),
+        lengths: pick(bit(15), rule.lengths, Range16::ANY),
     }
 }

@@ -5,7 +5,7 @@ use super::file::{FragmentsFile, PacketsFile};
 use super::{MAX_FRAMES, Reader};
 use crate::diagnostic::shown;
 use crate::yaml::Text;
-use dataplane::{Checksums, FragmentConfig, Ipv4Options, ParseOptions, Rings};
+use dataplane::{Checksums, FragmentConfig, Ipv4Options, ParseOptions, Rings, Tunnels};
 
 /// Fewest bytes of fragments: room for the longest datagram.
 const MIN_BYTES: u64 = 65_536;
@@ -97,6 +97,8 @@ impl Reader<'_> {
             ipv6_hop_by_hop_options: self.flag(file.ipv6_hop_by_hop_options.as_ref()),
             ipv6_source_routes: self.flag(file.ipv6_source_routes.as_ref()),
             ipv6_unknown_headers: self.flag(file.ipv6_unknown_headers.as_ref()),
+            // The policy's word.
+            inside: Tunnels::NONE,
         }
     }
 

@@ -4,8 +4,8 @@
 //! group   -> set addr_NAME_v4, addr_NAME_v6: intervals
 //! service -> set ports_NAME_tcp, ...: intervals; ICMP types and whole protocols stand in the rule
 //! zone    -> iifname $zone_NAME, oifname $zone_NAME; its sources and fragments: see `zones`
-//! rule    -> one nftables rule for each combination of a `from`, a `to` and a service, of one
-//!            family; all carry the rule's id as their comment
+//! rule    -> one nftables rule for each combination of a `from`, a `to`, a service and what else it
+//!            asks for (`conditions`), of one family; all carry the rule's id as their comment
 //! ```
 //!
 //! The words are those of nft(8) 1.0; the file replaces the table `inet bulkhead` in one
@@ -153,6 +153,18 @@ fn header(text: &mut String, policy: &Policy, interfaces: &Interfaces, used: &Us
         let defines =
             undefined.iter().map(|zone| format!(" --define 'zone_{zone}={{ \"eth0\" }}'"));
         let _ = writeln!(text, "#   nft{} -f FILE", defines.collect::<String>());
+    }
+    if !policy.inside.is_empty() {
+        text.push_str(
+            "#\n# Packets of tunnels are judged by their outer headers here: the policy's `inside` \
+             is not said.\n",
+        );
+    }
+    if policy.rules().iter().any(|rule| !rule.conditions.dst_macs.is_empty()) {
+        text.push_str(
+            "#\n# A router is who frames are sent to: `ether daddr` is the address of its own \
+             interface\n# here, where a gateway on the wire sees that of the next hop.\n",
+        );
     }
     text.push('\n');
     for (zone, interfaces) in interfaces {
@@ -304,26 +316,24 @@ fn write_rule(text: &mut String, policy: &Policy, rule: &Rule) {
         Action::Deny => "drop",
     };
     let (from, to) = (parts(policy, &rule.from, Way::From), parts(policy, &rule.to, Way::To));
-    let services = service_parts(policy, rule);
-    for from in &from {
-        for to in &to {
-            for service in &services {
-                let mut families = [from, to, service].into_iter().filter_map(|p| p.family);
-                let family = families.next();
-                if families.any(|other| Some(other) != family) {
-                    continue;
-                }
-                let _ = writeln!(
-                    text,
-                    "        {}{}{}counter {verdict} comment \"{}\"",
-                    from.words,
-                    to.words,
-                    service.words,
-                    rule.id()
-                );
-            }
-        }
+    let mut lists = vec![from, to, service_parts(policy, rule)];
+    lists.extend(conditions::parts(&rule.conditions));
+    for Part { words, .. } in combined(&lists) {
+        let _ = writeln!(text, "        {words}counter {verdict} comment \"{}\"", rule.id());
     }
+}
+
+/// One part of each list in every combination that is of one family, the last list the fastest.
+fn combined(lists: &[Vec<Part>]) -> Vec<Part> {
+    let first = vec![Part { words: String::new(), family: None }];
+    lists.iter().fold(first, |all, list| {
+        let with = |part: &Part, next: &Part| {
+            let differ = part.family.zip(next.family).is_some_and(|(part, next)| part != next);
+            let words = format!("{}{}", part.words, next.words);
+            (!differ).then(|| Part { words, family: part.family.or(next.family) })
+        };
+        all.iter().flat_map(|part| list.iter().filter_map(move |next| with(part, next))).collect()
+    })
 }
 
 fn parts(policy: &Policy, ends: &[End], way: Way) -> Vec<Part> {
@@ -360,16 +370,18 @@ fn service_parts(policy: &Policy, rule: &Rule) -> Vec<Part> {
     let Some(services) = &rule.services else {
         return vec![Part { words: String::new(), family: None }];
     };
+    let wanted = rule.conditions.protocol();
+    let wanted = |protocol: u8| wanted.is_none_or(|wanted| wanted == protocol);
     let mut parts = Vec::new();
     for service in services.iter().map(|&service| &policy.services[service]) {
-        for protocol in ports_of(service).into_keys() {
+        for protocol in ports_of(service).into_keys().filter(|protocol| wanted(*protocol)) {
             let set = port_set(&service.name, protocol);
             parts.push(Part {
                 words: format!("{} dport @{set} ", name(protocol)),
                 family: family_of(protocol),
             });
         }
-        for entry in &service.entries {
+        for entry in service.entries.iter().filter(|entry| wanted(entry.protocol)) {
             let family = family_of(entry.protocol);
             let words = match (&entry.detail, entry.protocol) {
                 (Detail::Ports(_), _) => continue,
@@ -388,6 +400,8 @@ fn service_parts(policy: &Policy, rule: &Rule) -> Vec<Part> {
     }
     parts
 }
+
+mod conditions;
 
 #[cfg(test)]
 mod tests;

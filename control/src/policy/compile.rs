@@ -102,7 +102,7 @@ impl Compiler {
         self.last = Some(Last { updater, entries: entries.clone() });
         // Of the rules only the classifier's are patched: what zones and rules say besides is new.
         let table = Table::new(generation, classifier, entries, table_rules, workers);
-        Ok((table.with_zones(&zones), made))
+        Ok((table.with_zones(&zones).with_tunnels(policy.inside), made))
     }
 
     /// Which rules of `policy`, the one compiled last, could be left out.
@@ -148,7 +148,7 @@ pub fn compile(
     }
     let classifier = builder.build().map_err(|error| past_limit(policy, &entries, &error))?;
     let table = Table::new(generation, classifier, entries, table_rules, workers);
-    Ok(table.with_zones(&zones))
+    Ok(table.with_zones(&zones).with_tunnels(policy.inside))
 }
 
 /// What the author of `policy` is told when its table would pass a limit. `entries` has the index of

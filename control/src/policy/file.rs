@@ -2,7 +2,8 @@
 //!
 //! Every scalar is kept as text with its place; what the text means is for `validate`.
 
-use crate::yaml::{Entries, Maps, Names, Text};
+use super::conditions::{ConditionsFile, FlagsFile};
+use crate::yaml::{Entries, Maps, Names, Text, Values};
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
@@ -17,6 +18,7 @@ pub(super) struct PolicyFile {
     pub(super) networks: Option<Entries<NetworkFile>>,
     pub(super) services: Option<Entries<Spanned<Maps<ServiceFile>>>>,
     pub(super) rules: Option<Vec<Spanned<RuleFile>>>,
+    pub(super) inside: Option<Values>,
 }
 
 /// `clients: { networks: [...], sources: networks, guard: {...}, fragments: drop }`
@@ -85,4 +87,24 @@ pub(super) struct RuleFile {
     pub(super) action: Option<Text>,
     pub(super) established: Option<Text>,
     pub(super) description: Option<Text>,
+    pub(super) src_mac: Option<Values>,
+    pub(super) dst_mac: Option<Values>,
+    pub(super) length: Option<Values>,
+    pub(super) tcp_flags: Option<Spanned<Maps<FlagsFile>>>,
+    pub(super) dscp: Option<Values>,
+    pub(super) fragment: Option<Text>,
+}
+
+impl RuleFile {
+    /// What it asks for besides its ends and service, taken out of it.
+    pub(super) fn take_conditions(&mut self) -> ConditionsFile {
+        ConditionsFile {
+            src_mac: self.src_mac.take(),
+            dst_mac: self.dst_mac.take(),
+            length: self.length.take(),
+            tcp_flags: self.tcp_flags.take(),
+            dscp: self.dscp.take(),
+            fragment: self.fragment.take(),
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! From the model to what the classifier compiles.
 //!
 //! A rule of a policy becomes one classifier rule for each combination of an address it comes
-//! from, an address it goes to and an element of a service, where their families agree.
+//! from, an address it goes to, an element of a service, where their families agree, and an
+//! alternative of each of its conditions.
 
-use super::model::{Detail, End, Policy, Rule};
+use super::model::{Detail, End, Policy, Rule, ServiceEntry};
 use super::values::family_of;
 use super::zones::ZoneMap;
 use crate::diagnostic::{Diagnostics, Report};
@@ -57,11 +58,13 @@ impl Policy {
         for (index, rule) in self.rules.iter().enumerate() {
             let (from, to) = (self.sides(&rule.from, &ids), self.sides(&rule.to, &ids));
             let elements = self.elements(rule);
+            let mut combined = Vec::new();
             for from in &from {
                 for to in &to {
-                    rules.extend(elements.iter().filter_map(|e| combine(from, to, e)));
+                    combined.extend(elements.iter().filter_map(|e| combine(from, to, e)));
                 }
             }
+            rules.extend(rule.conditions.apply(combined));
             entries.resize(rules.len(), index as u32);
             table_rules.push(TableRule {
                 id: rule.id.as_str().into(),
@@ -92,9 +95,12 @@ impl Policy {
     }
 
     fn elements(&self, rule: &Rule) -> Vec<Element> {
-        let Some(services) = &rule.services else { return vec![ANY_SERVICE] };
+        let wanted = rule.conditions.protocol();
+        let Some(services) = &rule.services else {
+            return vec![Element { protocol: wanted, ..ANY_SERVICE }];
+        };
         let mut elements = Vec::new();
-        for entry in services.iter().flat_map(|&service| &self.services[service].entries) {
+        for entry in self.entries_of_services(services, wanted) {
             let whole = Element {
                 family: family_of(entry.protocol),
                 protocol: Some(entry.protocol),
@@ -116,6 +122,16 @@ impl Policy {
         elements
     }
 
+    /// The entries of services, those of another protocol than `wanted` left out.
+    fn entries_of_services<'a>(
+        &'a self,
+        services: &'a [usize],
+        wanted: Option<u8>,
+    ) -> impl Iterator<Item = &'a ServiceEntry> {
+        let entries = services.iter().flat_map(|&service| &self.services[service].entries);
+        entries.filter(move |entry| wanted.is_none_or(|wanted| wanted == entry.protocol))
+    }
+
     /// Reports rules that can match nothing, and the rule that takes the policy past
     /// [`MAX_ENTRIES`]. Counts without lowering, so that a hostile policy costs no memory.
     pub(super) fn check_size(&self, report: &mut Report<'_>) {
@@ -123,24 +139,41 @@ impl Policy {
         for rule in &self.rules {
             let before = total;
             let entries = self.entries_of(rule);
-            total += entries;
+            total = total.saturating_add(entries);
             if entries == 0 {
-                let message = format!(
-                    "rule `{}` matches nothing: no combination of its `from`, `to` and `service` \
-                     is of one address family",
-                    rule.id
-                );
+                let message = if self.lacks_protocol(rule) {
+                    format!(
+                        "rule `{}` matches nothing: it asks for TCP flags, and no service of it \
+                         is tcp",
+                        rule.id
+                    )
+                } else {
+                    format!(
+                        "rule `{}` matches nothing: no combination of its `from`, `to` and \
+                         `service` is of one address family",
+                        rule.id
+                    )
+                };
                 report.error(rule.place, message);
             }
             if before <= MAX_ENTRIES as u128 && total > MAX_ENTRIES as u128 {
                 let message = format!(
-                    "rule `{}` takes the policy to {total} combinations of addresses and \
-                     services; the limit is {MAX_ENTRIES}",
+                    "rule `{}` takes the policy to {total} combinations of addresses, services \
+                     and what else rules ask for; the limit is {MAX_ENTRIES}",
                     rule.id
                 );
                 report.error(rule.place, message);
             }
         }
+    }
+
+    /// Whether no service of `rule` has the protocol that its conditions ask for.
+    fn lacks_protocol(&self, rule: &Rule) -> bool {
+        let wanted = rule.conditions.protocol();
+        let Some(services) = rule.services.as_ref().filter(|_| wanted.is_some()) else {
+            return false;
+        };
+        self.entries_of_services(services, wanted).next().is_none()
     }
 
     /// How many classifier rules `rule` becomes.
@@ -150,7 +183,7 @@ impl Policy {
             None => Families { both: 1, ..Families::default() },
             Some(services) => {
                 let mut families = Families::default();
-                for entry in services.iter().flat_map(|&service| &self.services[service].entries) {
+                for entry in self.entries_of_services(services, rule.conditions.protocol()) {
                     let elements = match &entry.detail {
                         Detail::Ports(ports) => ports.len() as u128,
                         Detail::Everything | Detail::Icmp { .. } => 1,
@@ -163,7 +196,8 @@ impl Policy {
         let all = [from, to, service];
         let of = |pick: fn(&Families) -> u128| all.iter().map(pick).product::<u128>();
         // What suits both families is counted with each of them.
-        of(|f| f.both + f.v4) + of(|f| f.both + f.v6) - of(|f| f.both)
+        let combined = of(|f| f.both + f.v4) + of(|f| f.both + f.v6) - of(|f| f.both);
+        combined.saturating_mul(rule.conditions.alternatives())
     }
 
     fn families_of(&self, ends: &[End]) -> Families {
@@ -253,11 +287,16 @@ services:
   s: [{ protocol: icmp }, { protocol: icmpv6 }, { protocol: tcp, ports: [1, 2, 3] }]
 rules:
   - { id: r, from: [z, v4, v6, mixed], to: [z, v4, mixed], service: s, action: allow }
+  - { id: c, from: [z, v4, v6, mixed], to: [z, v4, mixed], service: s, action: allow, length: [1, 3-4],
+      tcp_flags: [{ set: syn }, { set: fin, clear: [ack] }], dscp: [ef, 0, 1], src_mac: "02:00:00:00:00:01" }
 "#;
         let policy = Policy::parse("p.yaml", text).unwrap();
         let lowered = policy.lower(&ZoneMap::of(&policy)).unwrap();
         // IPv4: (1 + 3 + 1) x (1 + 3 + 1) x 4; IPv6: (1 + 2 + 1) x (1 + 1) x 4; both: 1 x 1 x 3.
-        assert_eq!(lowered.rules.len(), 100 + 32 - 3);
         assert_eq!(policy.entries_of(&policy.rules[0]), 100 + 32 - 3);
+        // TCP alone: 3 of the services; 2 x 2 x 3 conditions.
+        let tcp = (5 * 5 + 4 * 2 - 1) * 3 * 12;
+        assert_eq!(policy.entries_of(&policy.rules[1]), tcp);
+        assert_eq!(lowered.rules.len() as u128, 100 + 32 - 3 + tcp);
     }
 }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod compile;
+mod conditions;
 mod edits;
 mod file;
 mod guard;
@@ -17,10 +18,11 @@ mod zones;
 
 pub use audit::{Audit, HidingRule, Warning, WarningCode};
 pub use compile::{Compiler, Made, compile};
+pub(crate) use conditions::Conditions;
 pub use lowering::{Lowered, MAX_ENTRIES};
 pub(crate) use model::{Detail, End, Service};
 pub use model::{Policy, Rule, Zone, established_word};
-pub(crate) use values::family_of;
+pub(crate) use values::{TCP_FLAGS, family_of, mac_text};
 pub use zones::{MAX_ZONES, ZoneMap};
 
 use crate::diagnostic::{Diagnostics, LoadError};

@@ -1,9 +1,10 @@
 //! A validated policy: every name resolved, every value in range.
 
+use super::conditions::Conditions;
 use crate::diagnostic::Place;
 use classifier::{AddressMatch, PortRange, ZoneId};
 use dataplane::guard::{Modes, Senders, Sources};
-use dataplane::{Action, Established, FragmentMode};
+use dataplane::{Action, Established, FragmentMode, Tunnels};
 
 /// A policy in which everything is known to be right. What it allows depends on nothing outside it
 /// but the zones' numbers ([`ZoneMap`](super::ZoneMap)).
@@ -17,6 +18,8 @@ pub struct Policy {
     pub(crate) groups: Vec<Group>,
     pub(crate) services: Vec<Service>,
     pub(crate) rules: Vec<Rule>,
+    /// Tunnels whose packets are judged by what they carry.
+    pub(crate) inside: Tunnels,
 }
 
 /// A side that ports belong to.
@@ -94,6 +97,8 @@ pub struct Rule {
     pub(crate) to: Vec<End>,
     /// Indices into [`Policy::services`]; `None` is any service.
     pub(crate) services: Option<Vec<usize>>,
+    /// What else it asks for.
+    pub(crate) conditions: Conditions,
     pub(crate) action: Action,
     pub(crate) established: Established,
     pub(crate) description: Option<String>,

@@ -1,5 +1,6 @@
 //! From the file to the model: names resolved, values understood, all errors reported together.
 
+use super::conditions::{self, Conditions};
 use super::file::{PolicyFile, RuleFile, ServiceFile, ZoneFile};
 use super::guard;
 use super::model::{
@@ -11,7 +12,7 @@ use crate::diagnostic::{Diagnostics, Place, Report, shown};
 use crate::protocol::{has_ports, is_icmp};
 use crate::yaml::{Entries, Maps, Names, Text, is_name, number};
 use classifier::AddressMatch;
-use dataplane::{Action, Established};
+use dataplane::{Action, Established, Tunnels};
 use serde_saphyr::Spanned;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -49,8 +50,10 @@ pub(super) fn policy(name: &str, text: &str, file: PolicyFile) -> Result<Policy,
     let established = file.established.and_then(|text| resolver.established(&text));
     let rules = resolver.rules(listed, established.unwrap_or_default());
     let mut report = resolver.report;
+    let inside = conditions::list(file.inside.as_ref(), values::tunnel, &mut report);
+    let inside = inside.into_iter().fold(Tunnels::NONE, Tunnels::with);
     let (file, text) = (name.to_owned(), text.to_owned());
-    let policy = Policy { file, text, zones, groups, services, rules };
+    let policy = Policy { file, text, zones, groups, services, rules, inside };
     if report.is_empty() {
         policy.check_size(&mut report);
     }
@@ -251,8 +254,9 @@ impl Resolver<'_> {
         let mut rules = Vec::with_capacity(listed.len());
         for file in listed {
             let place = Place::from(&file);
-            let file = file.value;
+            let mut file = file.value;
             self.check_complete(place, &file);
+            let conditions = Conditions::of(&file.take_conditions(), &mut self.report);
             let id = file.id.map_or_else(String::new, |id| self.rule_id(id, &mut lines));
             let from = self.list(file.from, Self::end).unwrap_or_else(|| vec![End::Any]);
             let to = self.list(file.to, Self::end).unwrap_or_else(|| vec![End::Any]);
@@ -268,7 +272,17 @@ impl Resolver<'_> {
             let established = own.unwrap_or(established);
             let action = action.unwrap_or(Action::Deny);
             let description = file.description.map(|text| self.description(text));
-            rules.push(Rule { id, from, to, services, action, established, description, place });
+            rules.push(Rule {
+                id,
+                from,
+                to,
+                services,
+                conditions,
+                action,
+                established,
+                description,
+                place,
+            });
         }
         rules
     }

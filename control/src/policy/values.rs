@@ -1,11 +1,13 @@
-//! What single scalars of a policy mean: addresses, networks, ports, protocols.
+//! What single scalars of a policy mean: addresses, networks, ports, protocols, and what else rules
+//! ask for.
 //!
 //! Errors are the messages for the user.
 
 use crate::diagnostic::{did_you_mean, shown};
 use crate::protocol;
 use crate::yaml::number;
-use classifier::{AddressMatch, Family, PortRange};
+use classifier::{AddressMatch, Family, LengthRange, MacMatch, PortRange};
+use dataplane::Tunnel;
 use std::net::IpAddr;
 
 /// The family that a protocol exists in only, if it does: ICMP and ICMPv6 (RFC 792, RFC 4443).
@@ -110,5 +112,131 @@ pub(super) fn protocol(text: &str) -> Result<u8, String> {
         } else {
             format!("unknown protocol `{}`{hint}", shown(text))
         }
+    })
+}
+
+/// A length of an IP packet in bytes, or a range of lengths.
+pub(super) fn length(text: &str) -> Result<LengthRange, String> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    match (number(low, 0..=u16::MAX), number(high, 0..=u16::MAX)) {
+        (Ok(low), Ok(high)) if low > high => {
+            Err(format!("the range `{low}-{high}` is backwards: write `{high}-{low}`"))
+        }
+        (Ok(low), Ok(high)) => Ok(LengthRange { low, high }),
+        _ => Err(format!(
+            "`{}` is not a number of bytes (0 to 65535) or a range such as `0-1500`",
+            shown(text)
+        )),
+    }
+}
+
+/// A hardware address, or what a mask leaves of one.
+pub(super) fn mac(text: &str) -> Result<MacMatch, String> {
+    let wrong = || {
+        format!(
+            "`{}` is not a MAC address: six octets such as `02:00:5e:10:00:01`, perhaps `/` and a \
+             mask such as `ff:ff:ff:00:00:00`",
+            shown(text)
+        )
+    };
+    let Some((value, mask)) = text.split_once('/') else {
+        return octets(text).map(MacMatch::one).ok_or_else(wrong);
+    };
+    let (Some(value), Some(mask)) = (octets(value), octets(mask)) else { return Err(wrong()) };
+    let found = MacMatch { value, mask };
+    if mask == [0; 6] {
+        return Err(format!("the mask of `{}` leaves nothing to compare", shown(text)));
+    }
+    // As of networks: what the mask clears was meant to be compared, or was not meant at all.
+    if !found.contains(value) {
+        let masked: [u8; 6] = std::array::from_fn(|i| value[i] & mask[i]);
+        return Err(format!(
+            "`{}` has bits that its mask leaves out; without them it is `{}/{}`",
+            shown(text),
+            mac_text(masked),
+            mac_text(mask)
+        ));
+    }
+    Ok(found)
+}
+
+fn octets(text: &str) -> Option<[u8; 6]> {
+    let mut octets = text.split(':').map(|octet| {
+        let digits = octet.len() == 2 && octet.bytes().all(|b| b.is_ascii_hexdigit());
+        u8::from_str_radix(octet, 16).ok().filter(|_| digits)
+    });
+    let mut address = [0; 6];
+    for octet in &mut address {
+        *octet = octets.next()??;
+    }
+    octets.next().is_none().then_some(address)
+}
+
+/// A hardware address as it is written.
+pub(crate) fn mac_text(address: [u8; 6]) -> String {
+    address.map(|octet| format!("{octet:02x}")).join(":")
+}
+
+/// Code points by name (IANA, Differentiated Services Field Codepoints: RFC 2474, RFC 2597, RFC 3246,
+/// RFC 5865, RFC 8622).
+const CODE_POINTS: [(&str, u8); 23] = [
+    ("cs0", 0),
+    ("cs1", 8),
+    ("cs2", 16),
+    ("cs3", 24),
+    ("cs4", 32),
+    ("cs5", 40),
+    ("cs6", 48),
+    ("cs7", 56),
+    ("af11", 10),
+    ("af12", 12),
+    ("af13", 14),
+    ("af21", 18),
+    ("af22", 20),
+    ("af23", 22),
+    ("af31", 26),
+    ("af32", 28),
+    ("af33", 30),
+    ("af41", 34),
+    ("af42", 36),
+    ("af43", 38),
+    ("ef", 46),
+    ("voice-admit", 44),
+    ("le", 1),
+];
+
+/// A differentiated services code point, from its name or number.
+pub(super) fn dscp(text: &str) -> Result<u8, String> {
+    if let Some((_, point)) = CODE_POINTS.iter().find(|(name, _)| *name == text) {
+        return Ok(*point);
+    }
+    number(text, 0..=63).map_err(|_| {
+        let hint = did_you_mean(text, CODE_POINTS.map(|(name, _)| name));
+        let text = shown(text);
+        format!("`{text}` is not a code point: a name such as `ef`, or a number from 0 to 63{hint}")
+    })
+}
+
+/// Flags of the TCP header, the lowest first (RFC 9293, 3.1).
+pub(crate) const TCP_FLAGS: [&str; 8] = ["fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr"];
+
+/// The bit of a TCP flag.
+pub(super) fn tcp_flag(text: &str) -> Result<u16, String> {
+    let bit = TCP_FLAGS.iter().position(|name| *name == text);
+    bit.map(|bit| 1 << bit).ok_or_else(|| {
+        let hint = did_you_mean(text, TCP_FLAGS);
+        format!("`{}` is not a TCP flag: {}{hint}", shown(text), TCP_FLAGS.join(", "))
+    })
+}
+
+/// A tunnel that can be looked into.
+pub(super) fn tunnel(text: &str) -> Result<Tunnel, String> {
+    const TUNNELS: [(&str, Tunnel); 3] =
+        [("vxlan", Tunnel::Vxlan), ("geneve", Tunnel::Geneve), ("gre", Tunnel::Gre)];
+    let found = TUNNELS.iter().find(|(name, _)| *name == text).map(|(_, tunnel)| *tunnel);
+    found.ok_or_else(|| {
+        let names = TUNNELS.map(|(name, _)| name);
+        let hint = did_you_mean(text, names);
+        format!("`{}` is not a tunnel: {}{hint}", shown(text), names.join(", "))
     })
 }

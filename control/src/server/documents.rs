@@ -2,7 +2,7 @@
 
 use super::app::{App, Revision};
 use crate::api;
-use crate::policy::established_word;
+use crate::policy::{TCP_FLAGS, established_word, mac_text};
 use crate::protocol;
 use classifier::PacketKey;
 use dataplane::{Action, Count, DropReason, FlowRecord, PortSnapshot, QueueSnapshot, Snapshot};
@@ -166,12 +166,20 @@ impl App {
             from: self.zone_name(key.from_zone),
             to: self.zone_name(key.to_zone),
             protocol: protocol::name(key.protocol),
-            source: key.family.ip_addr(key.src).to_string(),
+            source: key.family().ip_addr(key.src).to_string(),
             source_port: ports.then_some(key.src_port),
-            destination: key.family.ip_addr(key.dst).to_string(),
+            destination: key.family().ip_addr(key.dst).to_string(),
             destination_port: ports.then_some(key.dst_port),
             icmp_type: icmp.then_some(key.src_port),
             icmp_code: icmp.then_some(key.dst_port),
+            source_mac: known_mac(key.src_mac),
+            destination_mac: known_mac(key.dst_mac),
+            length: Some(key.length).filter(|length| *length > 0),
+            tcp_flags: (key.protocol == protocol::TCP && key.tcp_flags > 0)
+                .then(|| tcp_flags(key.tcp_flags)),
+            dscp: Some(key.dscp()).filter(|dscp| *dscp > 0),
+            vlan: Some(key.vlan).filter(|vlan| *vlan > 0),
+            fragment: key.fragment(),
         }
     }
 
@@ -179,6 +187,17 @@ impl App {
         let revision = self.revision(generation)?;
         Some(revision.rules().get(rule as usize)?.id.clone())
     }
+}
+
+/// A flow's key has no hardware addresses.
+fn known_mac(mac: [u8; 6]) -> Option<String> {
+    (mac != [0; 6]).then(|| mac_text(mac))
+}
+
+/// The names of the flags that are set, lowest first.
+fn tcp_flags(bits: u16) -> Vec<String> {
+    let set = TCP_FLAGS.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1);
+    set.map(|(_, name)| (*name).to_owned()).collect()
 }
 
 /// Drops of a port over its queues, by reason.
@@ -327,6 +346,13 @@ mod tests {
             flows_opened: 0,
             flows_closed: 0,
         }
+    }
+
+    #[test]
+    fn flags_and_hardware_addresses_are_told_as_policies_write_them() {
+        assert_eq!(tcp_flags(0x92), ["syn", "ack", "cwr"]);
+        assert_eq!(known_mac([2, 0, 0x5e, 0, 0xab, 1]).as_deref(), Some("02:00:5e:00:ab:01"));
+        assert_eq!(known_mac([0; 6]), None);
     }
 
     #[test]

@@ -5,6 +5,9 @@
 //! outside them, for random ones would meet no rule.
 #![allow(dead_code)] // Each test binary uses a part of it.
 
+mod asks;
+
+use asks::{Asks, Link};
 use classifier::{Family, PacketKey, ZoneId};
 use control::policy::Policy;
 use dataplane::Action;
@@ -44,6 +47,7 @@ pub struct Rule {
     pub from: Vec<End>,
     pub to: Vec<End>,
     pub services: Vec<usize>,
+    pub asks: Asks,
     pub allow: bool,
 }
 
@@ -62,6 +66,7 @@ pub struct Packet {
     pub protocol: u8,
     /// Ports, or type and code, or nothing.
     pub fields: (u16, u16),
+    pub link: Link,
 }
 
 // The evaluator.
@@ -74,6 +79,7 @@ impl Written {
     pub fn matches(&self, rule: &Rule, packet: &Packet) -> bool {
         self.is_at(&rule.from, packet.from, packet.src)
             && self.is_at(&rule.to, packet.to, packet.dst)
+            && rule.asks.met_by(packet.protocol, &packet.link)
             && (rule.services.is_empty()
                 || rule.services.iter().any(|&s| self.services[s].iter().any(|e| e.has(packet))))
     }
@@ -162,12 +168,13 @@ impl Written {
                 })
             };
             out += &format!(
-                "  - {{ id: {}, from: {}, to: {}, service: {}, action: {} }}\n",
+                "  - {{ id: {}, from: {}, to: {}, service: {}, action: {}{} }}\n",
                 rule.id,
                 ends(&rule.from),
                 ends(&rule.to),
                 names(&rule.services, |service| format!("s{service}")),
-                if rule.allow { "allow" } else { "deny" }
+                if rule.allow { "allow" } else { "deny" },
+                rule.asks.yaml()
             );
         }
         out
@@ -351,13 +358,15 @@ impl Pool {
         let src = *src.get(&self.addresses);
         let same: Vec<_> =
             self.addresses.iter().filter(|a| a.is_ipv4() == src.is_ipv4()).copied().collect();
+        let protocol = *protocol.get(&self.protocols);
         Packet {
             from: zone(from),
             to: zone(to),
             src,
             dst: *dst.get(&same),
-            protocol: *protocol.get(&self.protocols),
+            protocol,
             fields: (*first.get(&self.fields), *second.get(&self.fields)),
+            link: Link::drawn(picks, protocol),
         }
     }
 }
@@ -368,7 +377,7 @@ pub fn key(packet: &Packet, zones: &[ZoneId]) -> PacketKey {
         IpAddr::V6(a) => a.to_bits(),
     };
     let zone = |zone: Option<usize>| zone.map_or(ZoneId::UNKNOWN, |zone| zones[zone]);
-    PacketKey {
+    let key = PacketKey {
         src: bits(packet.src),
         dst: bits(packet.dst),
         protocol: packet.protocol,
@@ -377,7 +386,8 @@ pub fn key(packet: &Packet, zones: &[ZoneId]) -> PacketKey {
         from_zone: zone(packet.from),
         to_zone: zone(packet.to),
         ..PacketKey::empty(if packet.src.is_ipv4() { Family::V4 } else { Family::V6 })
-    }
+    };
+    packet.link.put(key)
 }
 
 /// Parses `written`. Rules that the parser says match nothing are taken out of it, after a look
@@ -470,6 +480,7 @@ impl Written {
             from: chosen(from, &ends),
             to: chosen(to, &ends),
             services: chosen(services, &kinds),
+            asks: Asks::drawn(&[from, to, services].concat()),
             allow,
         }
     }

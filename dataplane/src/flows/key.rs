@@ -2,7 +2,7 @@
 
 use crate::flowtable::{Direction, End, FlowKey, Opening};
 use crate::parse::{Echo, IpPacket, Parsed, outer_vlan, protocol};
-use classifier::{Family, PacketKey, ZoneId};
+use classifier::{Family, IpBits, PacketKey, ZoneId};
 
 /// Where a packet is on its way: the port it came in by, the one it would leave by, and their
 /// zones. Ports are numbered within the worker.
@@ -79,10 +79,19 @@ pub(crate) fn packet_key(parsed: &Parsed, packet: &IpPacket, hop: Hop) -> Packet
         to_zone: hop.to_zone,
         vlan: outer_vlan(parsed.vlan),
         tcp_flags: u16::from(packet.tcp_flags()),
-        dscp: packet.dscp,
-        fragment: packet.is_partial(),
+        ip: ip_bits(packet),
+        length: packet.length,
+        src_mac: parsed.src_mac,
+        dst_mac: parsed.dst_mac,
         ..PacketKey::empty(packet.family)
     }
+}
+
+/// A datagram that was put together is a fragment to the rules: they can still treat it as one.
+#[inline]
+fn ip_bits(packet: &IpPacket) -> IpBits {
+    let fragment = packet.reassembled || packet.is_partial();
+    IpBits::new(packet.family).with_dscp(packet.dscp).with_fragment(fragment)
 }
 
 /// What a flow keeps of the packet that opens it.
@@ -91,7 +100,7 @@ pub(crate) fn opening(parsed: &Parsed, packet: &IpPacket) -> Opening {
         src_mac: parsed.src_mac,
         dst_mac: parsed.dst_mac,
         length: packet.length,
-        dscp: packet.dscp,
+        ip: ip_bits(packet),
         tcp_flags: packet.tcp_flags(),
     }
 }
@@ -125,7 +134,10 @@ pub(crate) fn opening_key(
         to_zone,
         vlan: outer_vlan(key.vlan()),
         tcp_flags: u16::from(opening.tcp_flags),
-        dscp: opening.dscp,
+        ip: opening.ip,
+        length: opening.length,
+        src_mac: opening.src_mac,
+        dst_mac: opening.dst_mac,
         ..PacketKey::empty(key.family())
     }
 }

@@ -3,7 +3,7 @@
 use super::TIMEOUTS;
 use super::key::FlowKey;
 use crate::flowtable::Direction;
-use classifier::Family;
+use classifier::{Family, IpBits};
 
 /// What a flow is worth when room is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,7 +55,7 @@ impl TimeoutNumber {
 
 /// What the packet that opened a flow said besides the flow's key: rules may ask for it, also when
 /// the flow is judged anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Opening {
     /// Hardware address of its sender.
@@ -64,10 +64,21 @@ pub struct Opening {
     pub dst_mac: [u8; 6],
     /// Bytes of the IP packet.
     pub length: u16,
-    /// Differentiated services code point.
-    pub dscp: u8,
+    /// Family, code point, and whether it came in fragments.
+    pub ip: IpBits,
     /// Flag bits of a TCP segment.
     pub tcp_flags: u8,
+}
+
+impl Opening {
+    /// What lies in a slot without a flow.
+    pub const NONE: Opening = Opening {
+        src_mac: [0; 6],
+        dst_mac: [0; 6],
+        length: 0,
+        ip: IpBits::new(Family::V4),
+        tcp_flags: 0,
+    };
 }
 
 const _: () = assert!(size_of::<Opening>() == 16);

@@ -80,7 +80,7 @@ impl FlowTable {
         let capacity_v6 = config.capacity_v6.min(capacity);
         let mut table = FlowTable {
             arena: vec![Record::FREE; capacity as usize].into(),
-            openings: vec![Opening::default(); capacity as usize].into(),
+            openings: vec![Opening::NONE; capacity as usize].into(),
             v6: vec![Addresses { first: 0, second: 0 }; capacity_v6 as usize].into(),
             v6_vacant: 0,
             rings: Rings::new(capacity, KINDS as u32 + Wheel::ANCHORS),

@@ -106,6 +106,7 @@ fn packet(src: &str, dst: &str, protocol: u8, transport: &[u8]) -> Packet {
         dst_port,
         l4: L4::None,
         fragment: None,
+        reassembled: false,
         l4_offset,
         l4_len: transport.len() as u16,
         neighbour_discovery: false,

@@ -4,9 +4,9 @@ use super::span::{Span, be16};
 use super::{Content, FrameView, ParseOptions, Parsed, arp, ipv4, ipv6};
 use crate::verdict::DropReason;
 
-const IPV4: u16 = 0x0800;
+pub(super) const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
-const IPV6: u16 = 0x86dd;
+pub(super) const IPV6: u16 = 0x86dd;
 /// Customer tag.
 const CUSTOMER_TAG: u16 = 0x8100;
 /// Service tag (802.1ad). The 0x9100 of switches older than the standard is an EtherType like any
@@ -28,6 +28,17 @@ pub(super) fn parse(frame: FrameView<'_>, options: &ParseOptions) -> Result<Pars
     if span.len > options.max_frame as usize {
         return Err(DropReason::FrameTooLong);
     }
+    read(span, 0, options)
+}
+
+/// Reads the frame in `span`, which starts at byte `at` of the one that was received: 0, unless it is
+/// inside another.
+#[inline]
+pub(super) fn read(
+    span: Span<'_>,
+    at: usize,
+    options: &ParseOptions,
+) -> Result<Parsed, DropReason> {
     let header = span.header::<14>(DropReason::EthernetHeader)?;
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, _, _] = *header;
     let (dst_mac, src_mac) = ([d0, d1, d2, d3, d4, d5], [s0, s1, s2, s3, s4, s5]);
@@ -41,7 +52,7 @@ pub(super) fn parse(frame: FrameView<'_>, options: &ParseOptions) -> Result<Pars
     if is_tag(ethertype) {
         (vlan, ethertype, start) = read_tags(span, ethertype)?;
     }
-    let l3 = span.skip(start);
+    let (l3, start) = (span.skip(start), at + start);
     let content = match ethertype {
         IPV4 => Content::Ip(ipv4::parse(l3, start, options)?),
         IPV6 => Content::Ip(ipv6::parse(l3, start, options)?),

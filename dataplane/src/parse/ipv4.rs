@@ -62,6 +62,7 @@ pub(super) fn parse(
         dst_port: 0,
         l4: L4::None,
         fragment: None,
+        reassembled: false,
         l4_offset: (start + header_len) as u16,
         l4_len: l4.len as u16,
         neighbour_discovery: false,

@@ -50,6 +50,7 @@ pub(super) fn parse(
         dst_port: 0,
         l4: L4::None,
         fragment: chain.fragment,
+        reassembled: false,
         l4_offset: (start + 40 + chain.len) as u16,
         l4_len: l4.len as u16,
         neighbour_discovery: false,

@@ -20,9 +20,14 @@ mod sctp;
 mod span;
 mod tcp;
 mod transport;
+#[allow(dead_code, reason = "the workers do not ask it yet")]
+mod tunnels;
 
 pub use arp::{Arp, ArpOperation};
 pub use options::{Checksums, Ipv4Options, ParseOptions};
+#[allow(unused_imports, reason = "the workers do not ask it yet")]
+pub(crate) use tunnels::{Inner, inner};
+pub use tunnels::{Tunnel, Tunnels};
 
 use crate::verdict::DropReason;
 use classifier::Family;
@@ -32,6 +37,7 @@ pub(crate) mod protocol {
     pub const ICMP: u8 = 1;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
+    pub const GRE: u8 = 47;
     pub const ICMPV6: u8 = 58;
     pub const SCTP: u8 = 132;
 }
@@ -112,6 +118,8 @@ pub struct IpPacket {
     /// Where the packet belongs in a datagram, if it has fragment fields that say so. Unless it
     /// [is atomic](Fragment::is_atomic), ports are not known and `l4` is [`L4::None`].
     pub fragment: Option<Fragment>,
+    /// It was put together from fragments; `fragment` is `None` then.
+    pub reassembled: bool,
     /// Where the transport header starts; in a fragment, its data.
     pub l4_offset: u16,
     /// Bytes from there to the end of the IP packet.

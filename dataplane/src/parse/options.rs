@@ -1,5 +1,7 @@
 //! What the parser lets through that it need not.
 
+use super::Tunnels;
+
 /// How strictly frames are read. Made once per gateway; the default is the strictest that honest
 /// traffic on a healthy network passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub struct ParseOptions {
     /// Extension headers that the parser cannot look behind: mobility, HIP, Shim6 and those for
     /// experiments (IANA). Where allowed, they are matched by protocol, without ports.
     pub ipv6_unknown_headers: bool,
+    /// Tunnels that are looked into: packets are judged by what they carry. None by default: the
+    /// policy is asked about the tunnel.
+    pub inside: Tunnels,
 }
 
 impl ParseOptions {
@@ -31,6 +36,7 @@ impl ParseOptions {
         ipv6_hop_by_hop_options: false,
         ipv6_source_routes: false,
         ipv6_unknown_headers: false,
+        inside: Tunnels::NONE,
     };
 }
 

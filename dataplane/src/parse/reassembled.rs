@@ -25,6 +25,7 @@ pub(crate) fn parse(
         length: whole.packet_len,
         l4: L4::None,
         fragment: None,
+        reassembled: true,
         l4_offset: 0,
         l4_len,
         ..*part

@@ -12,7 +12,7 @@ use crate::ports::Ports;
 use crate::recent::DroppedPacket;
 use crate::table::FragmentMode;
 use crate::verdict::{DropReason, Outcome};
-use classifier::PacketKey;
+use classifier::{IpBits, PacketKey};
 
 /// A datagram that was put together from fragments.
 #[derive(Clone, Copy)]
@@ -148,7 +148,7 @@ impl<P: Ports> Worker<P> {
                 from_zone: hop.from_zone,
                 to_zone: hop.to_zone,
                 vlan: outer_vlan(datagram.vlan),
-                fragment: true,
+                ip: IpBits::new(datagram.family).with_fragment(true),
                 ..PacketKey::empty(datagram.family)
             };
             self.tally.released(port, 1);

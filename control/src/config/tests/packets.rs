@@ -1,7 +1,7 @@
 //! What `fragments:` and `packets:` mean.
 
 use super::*;
-use dataplane::{Checksums, Ipv4Options};
+use dataplane::{Checksums, Ipv4Options, Tunnels};
 
 #[test]
 fn everything_of_fragments_can_be_set() {
@@ -65,6 +65,7 @@ fn everything_of_packets_can_be_set() {
         ipv6_hop_by_hop_options: true,
         ipv6_source_routes: true,
         ipv6_unknown_headers: true,
+        inside: Tunnels::NONE,
     };
     assert_eq!(parse, expected);
     let off = with("packets: { checksums: off }\n").gateway.parse;

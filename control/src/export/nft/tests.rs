@@ -103,3 +103,49 @@ fn hardening_comes_before_the_rules_and_only_when_asked_for() {
     assert!(hardened[MALFORMED.len() + 2].starts_with("ct state new tcp flags"));
     assert_eq!(hardened[added + 1..], plain[1..]);
 }
+
+#[test]
+fn what_else_rules_ask_for_is_said_in_the_words_of_nftables() {
+    let text = r#"
+version: 1
+hosts: { v6: { addresses: ["fd00::1"] } }
+services:
+  mixed: [{ protocol: tcp, ports: [80] }, { protocol: tcp }, { protocol: udp, ports: [53] }, { protocol: icmp }]
+rules:
+  - { id: mac, from: any, to: any, service: any, action: allow, src_mac: "02:00:5E:00:00:01",
+      dst_mac: ["02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:5e:00:00:00/ff:ff:ff:00:00:00"] }
+  - { id: length, from: any, to: any, service: any, action: deny, length: [1500, 20-40, 41-60, 50] }
+  - { id: one, from: any, to: any, service: any, action: deny, length: 65535 }
+  - { id: dscp, from: any, to: any, service: any, action: allow, dscp: [ef, 0] }
+  - { id: dscp6, from: v6, to: any, service: any, action: allow, dscp: cs1 }
+  - { id: flags, from: any, to: any, service: any, action: allow,
+      tcp_flags: [{ set: syn, clear: [ack, fin, rst] }, { set: [fin, ack] }, { clear: [urg, ece] }] }
+  - { id: tcp, from: any, to: any, service: mixed, action: allow, tcp_flags: { set: syn } }
+  - { id: fragment, from: any, to: any, service: any, action: deny, fragment: true }
+  - { id: whole, from: v6, to: any, service: any, action: allow, fragment: false }
+"#;
+    let policy = Policy::parse("p.yaml", text).unwrap();
+    let text = ruleset(&policy, &Interfaces::new(), false);
+    let expected = [
+        "ct state established,related counter accept",
+        r#"ether saddr 02:00:5e:00:00:01 ether daddr { 02:00:00:00:00:01, 02:00:00:00:00:02 } counter accept comment "mac""#,
+        r#"ether saddr 02:00:5e:00:00:01 ether daddr & ff:ff:ff:00:00:00 == 02:00:5e:00:00:00 counter accept comment "mac""#,
+        r#"meta length { 20-60, 1500 } counter drop comment "length""#,
+        r#"meta length 65535 counter drop comment "one""#,
+        r#"ip dscp { 46, 0 } counter accept comment "dscp""#,
+        r#"ip6 dscp { 46, 0 } counter accept comment "dscp""#,
+        r#"ip6 saddr @addr_v6_v6 ip6 dscp 8 counter accept comment "dscp6""#,
+        r#"tcp flags & (fin|syn|rst|ack) == (syn) counter accept comment "flags""#,
+        r#"tcp flags & (fin|ack) == (fin|ack) counter accept comment "flags""#,
+        r#"tcp flags & (urg|ecn) == 0 counter accept comment "flags""#,
+        r#"tcp dport @ports_mixed_tcp tcp flags & (syn) == (syn) counter accept comment "tcp""#,
+        r#"meta l4proto 6 tcp flags & (syn) == (syn) counter accept comment "tcp""#,
+        r#"ip frag-off & 0x3fff != 0 counter drop comment "fragment""#,
+        r#"meta nfproto ipv6 frag frag-off != 0 counter drop comment "fragment""#,
+        r#"meta nfproto ipv6 frag frag-off 0 frag more-fragments 1 counter drop comment "fragment""#,
+        r#"ip6 saddr @addr_v6_v6 meta nfproto ipv6 exthdr frag missing counter accept comment "whole""#,
+        r#"ip6 saddr @addr_v6_v6 meta nfproto ipv6 frag frag-off 0 frag more-fragments 0 counter accept comment "whole""#,
+    ];
+    assert_eq!(verdicts(&text), expected);
+    assert!(text.contains("`ether daddr` is the address of its own"), "{text}");
+}

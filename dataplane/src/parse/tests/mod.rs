@@ -12,6 +12,7 @@ mod random;
 mod tcp;
 mod timing;
 mod transport;
+mod tunnels;
 
 use super::*;
 use crate::testing::{self, ethernet, frame, icmp, ip, sealed, tcp, udp};

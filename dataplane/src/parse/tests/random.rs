@@ -119,6 +119,7 @@ fn two_hundred_thousand_mutations_neither_panic_nor_break_a_promise() {
             ipv6_hop_by_hop_options: true,
             ipv6_source_routes: true,
             ipv6_unknown_headers: true,
+            inside: Tunnels::NONE,
         };
         let relaxed = by(&everything, &bytes);
         if let Ok(strict) = whole(&bytes) {
