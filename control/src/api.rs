@@ -24,6 +24,31 @@ pub struct ListQuery {
     pub limit: Option<usize>,
 }
 
+/// Query of `GET /v1/flows/top`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct TopQuery {
+    /// What flows are counted by: `source` if absent.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    pub by: TopBy,
+    /// Most records to list: 100 if absent, at most 100000.
+    #[param(minimum = 0, maximum = 100000)]
+    pub limit: Option<usize>,
+}
+
+/// What flows are counted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TopBy {
+    /// Who opened them.
+    #[default]
+    Source,
+    /// The rule that allows them.
+    Rule,
+}
+
 /// Query of `POST /v1/apply`.
 ///
 /// An unknown parameter is refused: a misspelt `if_generation` must not apply.
@@ -59,6 +84,8 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// The flow tables.
     pub flows: FlowTotals,
+    /// What is held of datagrams that are not whole yet.
+    pub fragments: FragmentTotals,
     /// Whether every frame received is accounted for.
     pub conservation: Conservation,
     /// Memory held by the data path.
@@ -184,6 +211,10 @@ pub struct WorkerStatus {
     pub sleeps: u64,
     /// Flows open in its table.
     pub flows: u64,
+    /// Fragments it holds until their datagrams are whole.
+    pub fragments_held: u64,
+    /// Datagrams that those are of.
+    pub datagrams_incomplete: u64,
 }
 
 /// Totals of the flow tables.
@@ -191,12 +222,45 @@ pub struct WorkerStatus {
 pub struct FlowTotals {
     /// Open now.
     pub open: u64,
+    /// The same by how far they are.
+    pub classes: FlowClasses,
     /// Most that can be open.
     pub capacity: u64,
     /// Opened since the gateway started.
     pub opened: u64,
-    /// Closed since the gateway started.
+    /// Closed since the gateway started, for any cause.
     pub closed: u64,
+    /// Those of them that gave way to newcomers because a table was full.
+    pub evicted: u64,
+    /// Memory that an IPv4 flow takes when the tables are full, bytes; all of it is reserved from
+    /// the start.
+    pub bytes_per_flow_v4: u64,
+    /// The same of an IPv6 flow.
+    pub bytes_per_flow_v6: u64,
+}
+
+/// Open flows by how far they are. When there is no room, all but established ones may have to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FlowClasses {
+    /// A handshake that is not complete.
+    pub half_open: u64,
+    /// Packets in one direction only.
+    pub one_sided: u64,
+    /// Both ends take part.
+    pub established: u64,
+    /// Over, but for what is still on its way.
+    pub closing: u64,
+}
+
+/// Fragments that are held until their datagrams are whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FragmentTotals {
+    /// Held now, frames.
+    pub held: u64,
+    /// Datagrams that those are of.
+    pub incomplete: u64,
+    /// Most that can be held, frames.
+    pub capacity: u64,
 }
 
 /// Whether received = transmitted + dropped + held on every wire.
@@ -220,6 +284,8 @@ pub struct Memory {
     pub table_bytes: u64,
     /// Preallocated for flows.
     pub flow_bytes: u64,
+    /// Preallocated for fragments, besides the packet buffers that hold them.
+    pub fragment_bytes: u64,
     /// Packet buffers shared with the kernel.
     pub umem_bytes: u64,
     /// Packet buffers between the workers of one wire.
@@ -288,6 +354,37 @@ pub struct Flow {
     pub idle_seconds: f64,
     /// Until it is closed if nothing comes, seconds.
     pub expires_in_seconds: f64,
+}
+
+/// Answer of `GET /v1/flows/top`: who opened most of the open flows, or which rules allow most.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TopFlows {
+    /// Open now.
+    pub open: u64,
+    /// Most that can be open.
+    pub capacity: u64,
+    /// By rule: generation of the table whose rules these are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// By rule: flows that another table judged last, which count for no rule until their next
+    /// packet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub others: Option<u64>,
+    /// Up to `limit` of them, most flows first.
+    pub top: Vec<FlowCount>,
+}
+
+/// The open flows of one source or rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FlowCount {
+    /// By source: an IPv4 address, or an IPv6 /64, which counts as one source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// By rule: its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Its flows.
+    pub flows: u64,
 }
 
 /// The header fields that rules look at.

@@ -1,7 +1,8 @@
 //! The other end of the control socket.
 
 use crate::api::{
-    ApiError, Applied, ApplyQuery, Drops, Flows, ListQuery, MAX_POLICY_BYTES, Rules, Status,
+    ApiError, Applied, ApplyQuery, Drops, Flows, ListQuery, MAX_POLICY_BYTES, Rules, Status, TopBy,
+    TopFlows, TopQuery,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -118,6 +119,14 @@ impl Client {
         self.get(&target("/v1/flows", &ListQuery { limit })?)
     }
 
+    /// Up to `limit` of the sources or rules with most open flows.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn top_flows(&self, by: TopBy, limit: Option<usize>) -> Result<TopFlows, ClientError> {
+        self.get(&target("/v1/flows/top", &TopQuery { by, limit })?)
+    }
+
     /// What was dropped, and up to `limit` of the last packets.
     ///
     /// # Errors
@@ -222,5 +231,8 @@ mod tests {
         let target = target("/v1/apply", &query).unwrap();
         assert_eq!(target, "/v1/apply?if_generation=3&file=a+b%26c%3D%C3%BC.yaml");
         assert_eq!(super::target("/v1/flows", &ListQuery { limit: None }).unwrap(), "/v1/flows");
+        let query = TopQuery { by: TopBy::Rule, limit: Some(7) };
+        let target = super::target("/v1/flows/top", &query).unwrap();
+        assert_eq!(target, "/v1/flows/top?by=rule&limit=7");
     }
 }

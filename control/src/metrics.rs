@@ -11,7 +11,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use dataplane::{
-    DropReason, Link, PassReason, PortSnapshot, QueueSnapshot, Snapshot, SocketStatistics,
+    DropReason, FlowClass, Link, PassReason, PortSnapshot, QueueSnapshot, Snapshot,
+    SocketStatistics,
 };
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
@@ -240,6 +241,7 @@ fn families(app: &App) -> Vec<Family> {
     families.extend(verdict_families(&snapshot));
     families.extend(table_families(app, &snapshot));
     families.extend(state_families(&snapshot));
+    families.extend(flow_families(&snapshot));
     families
 }
 
@@ -431,20 +433,57 @@ fn state_families(snapshot: &Snapshot) -> Vec<Family> {
     vec![
         up,
         alive,
-        Family::gauge("bulkhead_flows", "Flows open.", &[]).with(&[], snapshot.flows() as f64),
-        Family::gauge("bulkhead_flows_capacity", "Most flows that can be open.", &[])
-            .with(&[], snapshot.flow_capacity as f64),
-        Family::counter("bulkhead_flows_opened_total", "Flows opened.", &[])
-            .with(&[], snapshot.flows_opened as f64),
-        Family::counter("bulkhead_flows_closed_total", "Flows closed.", &[])
-            .with(&[], snapshot.flows_closed as f64),
         Family::gauge("bulkhead_memory_bytes", "Memory held by the data path.", &["kind"])
             .with(&["table"], snapshot.table_bytes as f64)
             .with(&["flows"], snapshot.flow_bytes as f64)
+            .with(&["fragments"], snapshot.fragment_bytes as f64)
             .with(&["umem"], snapshot.umem_bytes() as f64)
             .with(&["handover"], snapshot.handover_bytes() as f64),
         Family::gauge("bulkhead_build_info", "The running program; always 1.", &["version"])
             .with(&[env!("CARGO_PKG_VERSION")], 1.0),
+    ]
+}
+
+fn flow_families(snapshot: &Snapshot) -> Vec<Family> {
+    let mut flows = Family::gauge("bulkhead_flows", "Flows open, by how far they are.", &["class"]);
+    for class in FlowClass::ALL {
+        flows.push(&[class.as_str()], snapshot.flows_of(class) as f64);
+    }
+    vec![
+        flows,
+        Family::gauge("bulkhead_flows_capacity", "Most flows that can be open.", &[])
+            .with(&[], snapshot.flow_capacity as f64),
+        Family::counter("bulkhead_flows_opened_total", "Flows opened.", &[])
+            .with(&[], snapshot.flows_opened as f64),
+        Family::counter("bulkhead_flows_closed_total", "Flows closed, for any cause.", &[])
+            .with(&[], snapshot.flows_closed as f64),
+        Family::counter(
+            "bulkhead_flows_evicted_total",
+            "Flows closed because a table was full and they gave way to newcomers.",
+            &[],
+        )
+        .with(&[], snapshot.flows_evicted as f64),
+        Family::gauge(
+            "bulkhead_flow_bytes",
+            "Memory that one flow takes when the tables are full.",
+            &["family"],
+        )
+        .with(&["ipv4"], snapshot.bytes_per_flow_v4 as f64)
+        .with(&["ipv6"], snapshot.bytes_per_flow_v6 as f64),
+        Family::gauge(
+            "bulkhead_fragments_held",
+            "Fragments held until their datagrams are whole.",
+            &[],
+        )
+        .with(&[], snapshot.fragments_held() as f64),
+        Family::gauge("bulkhead_fragments_capacity", "Most fragments that can be held.", &[])
+            .with(&[], snapshot.fragment_capacity as f64),
+        Family::gauge(
+            "bulkhead_datagrams_incomplete",
+            "Datagrams of which some fragments are held.",
+            &[],
+        )
+        .with(&[], snapshot.datagrams_incomplete() as f64),
     ]
 }
 

@@ -2,9 +2,10 @@
 
 mod server_fake;
 
+use control::api::{FlowClasses, FragmentTotals, TopBy};
 use control::client::ClientError;
 use control::policy::Made;
-use dataplane::{AttachMode, FlowRecord, Link};
+use dataplane::{AttachMode, FlowRecord, Link, RuleFlows};
 use serde_json::{Value, json};
 use server_fake::{Gateway, POLICY, REORDERED, key};
 use std::io::{Read, Write};
@@ -35,9 +36,15 @@ fn status_tells_the_gateway_as_a_whole() {
     assert_eq!(served, [(0, true), (1, false)]);
     assert_eq!(status.workers.len(), 2);
     assert_eq!((status.flows.open, status.flows.capacity), (5, 1000));
-    assert_eq!((status.flows.opened, status.flows.closed), (9, 4));
+    assert_eq!((status.flows.opened, status.flows.closed, status.flows.evicted), (9, 4, 1));
+    let classes = FlowClasses { half_open: 0, one_sided: 2, established: 2, closing: 1 };
+    assert_eq!(status.flows.classes, classes);
+    assert_eq!((status.flows.bytes_per_flow_v4, status.flows.bytes_per_flow_v6), (129, 161));
+    assert_eq!(status.fragments, FragmentTotals { held: 7, incomplete: 3, capacity: 4096 });
+    let second = &status.workers[1];
+    assert_eq!((second.flows, second.fragments_held, second.datagrams_incomplete), (3, 4, 2));
     assert_eq!((status.memory.flow_bytes, status.memory.umem_bytes), (64_000, 2 << 24));
-    assert_eq!(status.memory.handover_bytes, 2 << 22);
+    assert_eq!((status.memory.handover_bytes, status.memory.fragment_bytes), (2 << 22, 32_768));
     assert_eq!(left.queues[0].handed_out, 40);
     assert_eq!((left.suspects, left.queues[0].suspects, left.queues[1].suspects), (4, 4, 0));
     assert!(status.memory.table_bytes > 0);
@@ -128,12 +135,46 @@ fn flows_are_told_in_words() {
             },
             "rule": "web",
             "generation": 1,
+            "class": "established",
             "idle_seconds": 2.0,
             "expires_in_seconds": 7438.0,
         }]
     });
     assert_eq!(flows, expected);
     assert_eq!(gateway.request("GET", "/v1/flows?limit=0").1["flows"], json!([]));
+}
+
+#[test]
+fn the_sources_with_most_flows_come_first_and_an_ipv6_one_is_a_network() {
+    let gateway = Gateway::start();
+    let expected = json!({
+        "open": 5,
+        "capacity": 1000,
+        "top": [{"source": "10.77.1.10", "flows": 3}, {"source": "fd77:1::/64", "flows": 2}],
+    });
+    assert_eq!(gateway.request("GET", "/v1/flows/top?by=source"), (200, expected.clone()));
+    assert_eq!(gateway.request("GET", "/v1/flows/top"), (200, expected));
+    let one = gateway.client().top_flows(TopBy::Source, Some(1)).unwrap();
+    assert_eq!(one.top.len(), 1);
+}
+
+#[test]
+fn the_rules_with_most_flows_are_those_of_the_table_that_was_asked() {
+    let gateway = Gateway::start();
+    let expected = |generation, top: Value| {
+        let mut expected = json!({"open": 5, "capacity": 1000, "others": 1});
+        (expected["generation"], expected["top"]) = (json!(generation), top);
+        (200, expected)
+    };
+    let top = json!([{"rule": "back", "flows": 3}, {"rule": "web", "flows": 1}]);
+    assert_eq!(gateway.request("GET", "/v1/flows/top?by=rule"), expected(1, top.clone()));
+    // A swap between the count and its names: the indices are those of the counted table.
+    assert_eq!(gateway.apply("", REORDERED.as_bytes()).0, 200);
+    assert_eq!(gateway.request("GET", "/v1/flows/top?by=rule"), expected(1, top));
+    let two = RuleFlows { generation: 2, rules: vec![(0, 4)], others: 1 };
+    gateway.fake.state().top_rules = two;
+    let top = json!([{"rule": "back", "flows": 4}]);
+    assert_eq!(gateway.request("GET", "/v1/flows/top?by=rule&limit=1"), expected(2, top));
 }
 
 #[test]
@@ -264,7 +305,14 @@ fn a_misspelt_parameter_is_refused_and_nothing_applied() {
     assert_eq!(status, 400);
     assert!(error["error"].as_str().unwrap().contains("if_generaton"), "{error}");
     assert!(gateway.fake.state().published.is_empty());
-    for target in ["/v1/flows?limit=many", "/v1/drops?limit=-1", "/v1/flows?limit=100001"] {
+    for target in [
+        "/v1/flows?limit=many",
+        "/v1/drops?limit=-1",
+        "/v1/flows?limit=100001",
+        "/v1/flows/top?by=sauce",
+        "/v1/flows/top?by=rule&limit=100001",
+        "/v1/flows/top?bye=rule",
+    ] {
         let (status, error) = gateway.request("GET", target);
         assert_eq!(status, 400, "{target}: {error}");
         assert!(error["error"].is_string());

@@ -51,7 +51,10 @@ fn status_prints_the_gateway_and_its_ports() {
         "policy    first.yaml, generation 1, since 2",
         "          3 rules, 4 entries, compiled in 3.0ms",
         "table     rebuilt; a lookup touches at most ",
-        "flows     5 open of 1000, 9 opened, 4 closed",
+        "flows     5 open of 1000, 9 opened, 4 closed, 1 of them evicted",
+        "          2 established, 0 half-open, 2 one-sided, 1 closing",
+        "fragments 7 held of 4096, 3 datagrams incomplete",
+        "memory    table ",
         "frames    balanced: received = transmitted + dropped + held",
         "warning   worker 0 is not pinned to a core",
     ] {
@@ -68,8 +71,8 @@ fn flows_and_drops_print_endpoints_and_rules() {
     let gateway = Gateway::start();
     let text = out(&gateway.run(&["flows"]));
     let flow = text.lines().find(|line| line.starts_with("uplink")).unwrap();
-    let cells: Vec<_> = flow.split_whitespace().take(7).collect();
-    let expected = "uplink tcp clients 10.77.1.10:40000 servers 10.77.1.20:80 web";
+    let cells: Vec<_> = flow.split_whitespace().take(8).collect();
+    let expected = "uplink tcp clients 10.77.1.10:40000 servers 10.77.1.20:80 web established";
     assert_eq!(cells, expected.split(' ').collect::<Vec<_>>());
     let text = out(&gateway.run(&["drops"]));
     assert!(text.starts_with("9 dropped\n"), "{text}");
@@ -84,6 +87,44 @@ fn flows_and_drops_print_endpoints_and_rules() {
     assert!(!out(&gateway.run(&["drops"])).contains("suspect"));
     let text = out(&gateway.run(&["drops", "--limit", "0"]));
     assert!(!text.contains("10.77.1.20:22"), "{text}");
+}
+
+#[test]
+fn status_prints_what_memory_is_for() {
+    let gateway = Gateway::start();
+    let text = out(&gateway.run(&["status"]));
+    let memory = text.lines().find(|line| line.starts_with("memory")).unwrap();
+    let (_, memory) = memory.split_once(", ").unwrap();
+    assert_eq!(
+        memory,
+        "flows 62.5 KiB (129 B each, IPv6 161 B), fragments 32.0 KiB, umem 32.0 MiB, hand-over 8.0 \
+         MiB"
+    );
+}
+
+#[test]
+fn flows_are_counted_by_source_and_by_rule() {
+    let gateway = Gateway::start();
+    let output = gateway.run(&["flows", "--top", "sources"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(
+        out(&output),
+        "5 open of 1000, 2 listed\nSOURCE       FLOWS\n10.77.1.10       3\nfd77:1::/64      2\n"
+    );
+    let rules = ["flows", "--top", "rules", "--limit", "1"];
+    let expected =
+        "5 open of 1000, 1 listed\n1 not judged by generation 1 yet\nRULE  FLOWS\nback      3\n";
+    assert_eq!(out(&gateway.run(&rules)), expected);
+    gateway.fake.state().top_rules.others = 0;
+    assert_eq!(
+        out(&gateway.run(&rules)),
+        expected.replace("1 not judged by generation 1 yet\n", "")
+    );
+    for (what, by) in [("sources", "source"), ("rules", "rule")] {
+        let output = gateway.run(&["flows", "--top", what, "--json"]);
+        let printed: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+        assert_eq!(printed, gateway.request("GET", &format!("/v1/flows/top?by={by}")).1);
+    }
 }
 
 #[test]
@@ -185,8 +226,14 @@ fn without_a_gateway_the_user_is_told_what_to_do() {
 
 #[test]
 fn wrong_use_exits_with_2() {
-    for words in [&[][..], &["flows", "--limit", "x"], &["flows", "--limit", "100001"], &["appply"]]
-    {
+    for words in [
+        &[][..],
+        &["flows", "--limit", "x"],
+        &["flows", "--limit", "100001"],
+        &["flows", "--top"],
+        &["flows", "--top", "ports"],
+        &["appply"],
+    ] {
         assert_eq!(code(&bulkhead().args(words).output().unwrap()), 2, "{words:?}");
     }
 }

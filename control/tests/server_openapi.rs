@@ -26,6 +26,7 @@ fn every_endpoint_is_described_and_every_description_served() {
         "GET /openapi.json",
         "GET /v1/drops",
         "GET /v1/flows",
+        "GET /v1/flows/top",
         "GET /v1/rules",
         "GET /v1/status",
         "POST /v1/apply",
@@ -61,6 +62,20 @@ fn the_document_is_openapi_3_1_and_refers_to_what_it_holds() {
 }
 
 #[test]
+fn what_flows_are_counted_by_is_a_closed_list_and_may_be_left_out() {
+    let gateway = Gateway::start();
+    let description = description(&gateway);
+    let parameters = &description["paths"]["/v1/flows/top"]["get"]["parameters"];
+    let by = parameters.as_array().unwrap().iter().find(|p| p["name"] == "by").unwrap();
+    assert_ne!(by["required"], true, "{by}");
+    let values: Vec<_> = match by["schema"]["oneOf"].as_array() {
+        Some(choices) => choices.iter().flat_map(|c| c["enum"].as_array().unwrap()).collect(),
+        None => by["schema"]["enum"].as_array().unwrap().iter().collect(),
+    };
+    assert_eq!(values, ["source", "rule"], "{by}");
+}
+
+#[test]
 fn answers_are_as_described() {
     let gateway = Gateway::start();
     let description = description(&gateway);
@@ -68,6 +83,9 @@ fn answers_are_as_described() {
         ("get", "/v1/status", gateway.request("GET", "/v1/status")),
         ("get", "/v1/rules", gateway.request("GET", "/v1/rules")),
         ("get", "/v1/flows", gateway.request("GET", "/v1/flows")),
+        ("get", "/v1/flows/top", gateway.request("GET", "/v1/flows/top?by=source")),
+        ("get", "/v1/flows/top", gateway.request("GET", "/v1/flows/top?by=rule")),
+        ("get", "/v1/flows/top", gateway.request("GET", "/v1/flows/top?by=x")),
         ("get", "/v1/drops", gateway.request("GET", "/v1/drops")),
         ("get", "/v1/drops", gateway.request("GET", "/v1/drops?limit=x")),
         ("post", "/v1/apply", gateway.apply("?if_generation=9", POLICY.as_bytes())),

@@ -1,5 +1,6 @@
 //! Counters as they are reported: what was counted up to one moment.
 
+use crate::gateway::FlowClass;
 use crate::verdict::{DropReason, PassReason};
 
 /// Packets and bytes.
@@ -138,14 +139,25 @@ pub struct WorkerSnapshot {
     pub bursts: u64,
     /// Times it went to sleep in poll.
     pub sleeps: u64,
-    /// Flows in its table.
-    pub flows: u64,
+    /// Flows in its table, by [`FlowClass`] discriminant.
+    pub flows: [u64; FlowClass::COUNT],
+    /// Fragments it holds until their datagrams are whole.
+    pub fragments_held: u64,
+    /// Datagrams that those are of.
+    pub datagrams_incomplete: u64,
     /// Bytes of umem.
     pub umem_bytes: u64,
     /// Bytes of the buffers in which it hands frames over to other workers of its wire.
     pub handover_bytes: u64,
     /// Whether it still runs; `false` is a bug or a lost interface, and status shows it.
     pub alive: bool,
+}
+
+impl WorkerSnapshot {
+    /// Flows in its table, whatever their class.
+    pub fn open_flows(&self) -> u64 {
+        self.flows.iter().sum()
+    }
 }
 
 /// Hits of one rule since the gateway started.
@@ -179,16 +191,41 @@ pub struct Snapshot {
     pub flow_capacity: u64,
     /// Bytes preallocated for flows.
     pub flow_bytes: u64,
+    /// Bytes of them that one IPv4 flow takes when the tables are full.
+    pub bytes_per_flow_v4: u64,
+    /// The same for one IPv6 flow.
+    pub bytes_per_flow_v6: u64,
     /// Flows opened since the start.
     pub flows_opened: u64,
-    /// Flows closed by timeout, recheck or request since the start.
+    /// Flows that are no more, for any cause, since the start.
     pub flows_closed: u64,
+    /// Those of them that gave way to newcomers because there was no room.
+    pub flows_evicted: u64,
+    /// Most fragments that all workers can hold.
+    pub fragment_capacity: u64,
+    /// Bytes preallocated for fragments, besides the frames that hold them.
+    pub fragment_bytes: u64,
 }
 
 impl Snapshot {
     /// Flows open now.
     pub fn flows(&self) -> u64 {
-        self.workers.iter().map(|w| w.flows).sum()
+        self.workers.iter().map(WorkerSnapshot::open_flows).sum()
+    }
+
+    /// Flows of one class open now.
+    pub fn flows_of(&self, class: FlowClass) -> u64 {
+        self.workers.iter().map(|w| w.flows[class as usize]).sum()
+    }
+
+    /// Fragments held now.
+    pub fn fragments_held(&self) -> u64 {
+        self.workers.iter().map(|w| w.fragments_held).sum()
+    }
+
+    /// Datagrams incomplete now.
+    pub fn datagrams_incomplete(&self) -> u64 {
+        self.workers.iter().map(|w| w.datagrams_incomplete).sum()
     }
 
     /// Bytes of umem, all workers together.

@@ -171,6 +171,17 @@ pub struct SourceFlows {
     pub flows: u64,
 }
 
+/// Flows at hand by the rule that allows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleFlows {
+    /// Generation of the table whose rules are meant.
+    pub generation: u64,
+    /// Rules, as indices into those of that table, and the flows of each, most first.
+    pub rules: Vec<(u32, u64)>,
+    /// Flows last judged by another table, which count for no rule until their next packet.
+    pub others: u64,
+}
+
 /// One dropped packet, as remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DropRecord {
@@ -215,9 +226,8 @@ pub trait GatewayHandle: Send + Sync {
     /// The up to `limit` sources that opened most of the flows at hand, most first.
     fn top_sources(&self, limit: usize) -> Vec<SourceFlows>;
 
-    /// The up to `limit` rules with the most flows at hand, most first, as indices into the rules of
-    /// the table in force. Flows that it did not judge yet are not among them.
-    fn top_rules(&self, limit: usize) -> Vec<(u32, u64)>;
+    /// The up to `limit` rules of the table in force with the most flows at hand.
+    fn top_rules(&self, limit: usize) -> RuleFlows;
 
     /// Up to `limit` of the drops last seen, newest first.
     fn recent_drops(&self, limit: usize) -> Vec<DropRecord>;

@@ -1,8 +1,8 @@
-//! What happens to a packet: ports, parse, flows, verdict, workers, counters.
+//! What happens to a packet: ports, parse, guard, fragments, flows, verdict, workers, counters.
 //!
 //! ```text
-//! port.rx_burst -> parse -> hand over what another worker owns -> flows (hit: verdict) -> classify the misses, batched
-//!               -> verdict -> forward -> port.tx_burst or recycle -> count
+//! port.rx_burst -> parse -> hand over what another worker owns -> guard -> fragments -> flows (hit: verdict)
+//!               -> classify the misses, batched -> verdict -> forward -> port.tx_burst or recycle -> count
 //! ```
 //!
 //! Live gateway, replay and tests drive the same worker over different [`ports`].

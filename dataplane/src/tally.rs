@@ -1,7 +1,7 @@
 //! Live counters of one worker: it alone writes them, anybody reads them.
 
 use crate::counters::Count;
-use crate::flowtable::FlowTable;
+use crate::flowtable::{Class, FlowTable};
 use crate::verdict::{DropReason, PassReason};
 use crossbeam::utils::CachePadded;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -75,10 +75,13 @@ pub(crate) struct WorkerTally {
 pub(crate) struct CommonTally {
     pub bursts: Counter,
     pub sleeps: Counter,
-    pub flows: Counter,
+    /// Flows at hand, by [`Class`] discriminant.
+    pub flows: [Counter; Class::COUNT],
     pub flows_opened: Counter,
     pub flows_closed: Counter,
     pub flows_evicted: Counter,
+    /// Datagrams of which some fragments are held.
+    pub datagrams_incomplete: Counter,
     /// Whether the worker's thread runs.
     pub alive: AtomicBool,
 }
@@ -138,18 +141,26 @@ impl WorkerTally {
 
     /// A burst is done.
     #[inline]
-    pub fn commit_burst(&self, flows: &FlowTable) {
+    pub fn burst_done(&self) {
         self.common.bursts.add(1);
-        self.commit_flows(flows);
     }
 
+    /// What there is in the worker's tables now: its flows, and `incomplete` datagrams.
     #[inline]
-    pub fn commit_flows(&self, flows: &FlowTable) {
+    pub fn commit_tables(&self, flows: &FlowTable, incomplete: usize) {
+        for (to, class) in self.common.flows.iter().zip(Class::ALL) {
+            to.set(u64::from(flows.flows_of(class)));
+        }
         let counts = flows.counts();
-        self.common.flows.set(u64::from(flows.flows()));
         self.common.flows_opened.set(counts.opened);
         self.common.flows_closed.set(counts.closed);
         self.common.flows_evicted.set(counts.evicted);
+        self.common.datagrams_incomplete.set(incomplete as u64);
+    }
+
+    /// Fragments that wait for the rest of their datagrams, all ports together.
+    pub fn reassembling(&self) -> u64 {
+        self.ports.iter().map(|port| port.reassembling.get()).sum()
     }
 
     /// Frames handed to the kernel and not completed, all ports together.

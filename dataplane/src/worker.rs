@@ -234,7 +234,8 @@ impl<P: Ports> Worker<P> {
         self.ask_flows(port, now);
         self.ask_rules(port, now);
         self.forward(port, now);
-        self.tally.commit_burst(&self.flows.table);
+        self.tally.burst_done();
+        self.commit_tables();
     }
 
     /// What bursts do on their way, for when there are none: flows and fragments expire.
@@ -242,7 +243,17 @@ impl<P: Ports> Worker<P> {
         let now = self.ports.now();
         self.flows.advance(now);
         self.expire_fragments(now);
-        self.tally.commit_flows(&self.flows.table);
+        self.commit_tables();
+    }
+
+    #[inline]
+    fn commit_tables(&self) {
+        self.tally.commit_tables(&self.flows.table, self.fragments.incomplete());
+    }
+
+    /// Bytes reserved for fragments, besides the frames that hold them.
+    pub(crate) fn fragment_bytes(&self) -> usize {
+        self.fragments.memory_usage() + self.ended.memory_usage()
     }
 
     /// Counts the transmissions that were completed, so that their frames are no longer held.

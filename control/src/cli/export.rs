@@ -45,7 +45,7 @@ struct NftArgs {
     /// An interface of a zone; may be given several times, also for one zone
     #[arg(long, value_name = "NAME=IFACE")]
     zone: Vec<String>,
-    /// Drop also what a strict gateway drops: malformed packets, fragments, IPv4 options, IPv6 source
+    /// Drop also what a strict gateway drops: malformed packets, IPv4 options, IPv6 source
     /// routes, impossible addresses, ports and TCP flags, packets without a connection that they could
     /// belong to
     #[arg(long)]

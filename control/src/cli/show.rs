@@ -4,11 +4,13 @@ use super::format::{bytes, count, seconds};
 use super::table::Heading::{Left, Right};
 use super::table::Table;
 use super::{Exit, SocketArgs, output};
-use crate::api::{Conservation, Drops, Flows, Headers, MAX_LIST, ReasonTotal, Rules, Status};
+use crate::api::{
+    Conservation, Drops, Flows, Headers, MAX_LIST, ReasonTotal, Rules, Status, TopBy, TopFlows,
+};
 use crate::client::{Client, ClientError};
 use crate::diagnostic::printable;
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -43,16 +45,27 @@ pub(super) struct RulesArgs {
     show: ShowArgs,
 }
 
-/// Show open flows
+/// Show open flows, or who has most of them
 ///
 /// A flow is listed as its first packet had it; the other direction belongs to it.
 #[derive(Args, Debug)]
 pub(super) struct FlowsArgs {
-    /// Most flows to list
+    /// Count flows instead of listing them: by who opened them (an IPv6 /64 is one source), or by
+    /// the rule that allows them
+    #[arg(long, value_name = "WHAT")]
+    top: Option<Top>,
+    /// Most flows, sources or rules to list
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = limit())]
     limit: usize,
     #[command(flatten)]
     show: ShowArgs,
+}
+
+/// What flows are counted by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Top {
+    Sources,
+    Rules,
 }
 
 /// Show what was dropped and why
@@ -81,7 +94,13 @@ pub(super) fn rules(args: &RulesArgs) -> ExitCode {
 }
 
 pub(super) fn flows(args: &FlowsArgs) -> ExitCode {
-    show(&args.show, |client| client.flows(Some(args.limit)), print_flows)
+    let limit = Some(args.limit);
+    let by = match args.top {
+        None => return show(&args.show, |client| client.flows(limit), print_flows),
+        Some(Top::Sources) => TopBy::Source,
+        Some(Top::Rules) => TopBy::Rule,
+    };
+    show(&args.show, |client| client.top_flows(by, limit), |top, out| print_top(top, by, out))
 }
 
 pub(super) fn drops(args: &DropsArgs) -> ExitCode {
@@ -106,6 +125,7 @@ fn show<T: Serialize>(
 
 fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     let (policy, flows, memory) = (&status.policy, &status.flows, &status.memory);
+    let fragments = &status.fragments;
     let up = seconds(status.uptime_seconds);
     writeln!(out, "bulkhead {}, pid {}, up {up}", status.version, status.pid)?;
     let file = printable(&policy.file);
@@ -131,14 +151,30 @@ fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "table     {made}; a lookup touches at most {lines}")?;
     writeln!(
         out,
-        "flows     {} open of {}, {} opened, {} closed",
-        flows.open, flows.capacity, flows.opened, flows.closed
+        "flows     {} open of {}, {} opened, {} closed, {} of them evicted",
+        flows.open, flows.capacity, flows.opened, flows.closed, flows.evicted
+    )?;
+    let classes = &flows.classes;
+    writeln!(
+        out,
+        "          {} established, {} half-open, {} one-sided, {} closing",
+        classes.established, classes.half_open, classes.one_sided, classes.closing
     )?;
     writeln!(
         out,
-        "memory    table {}, flows {}, umem {}, hand-over {}",
+        "fragments {} held of {}, {} incomplete",
+        fragments.held,
+        fragments.capacity,
+        count(to_usize(fragments.incomplete), "datagram", "datagrams")
+    )?;
+    writeln!(
+        out,
+        "memory    table {}, flows {} ({} each, IPv6 {}), fragments {}, umem {}, hand-over {}",
         bytes(memory.table_bytes),
         bytes(memory.flow_bytes),
+        bytes(flows.bytes_per_flow_v4),
+        bytes(flows.bytes_per_flow_v6),
+        bytes(memory.fragment_bytes),
         bytes(memory.umem_bytes),
         bytes(memory.handover_bytes)
     )?;
@@ -154,12 +190,16 @@ fn print_status(status: &Status, out: &mut dyn Write) -> io::Result<()> {
 
 fn conservation(conservation: &Conservation) -> String {
     let Conservation { balanced, quiet, difference } = *conservation;
-    let frames = count(usize::try_from(difference).unwrap_or(usize::MAX), "frame", "frames");
+    let frames = count(to_usize(difference), "frame", "frames");
     match (balanced, quiet) {
         (true, _) => "balanced: received = transmitted + dropped + held".into(),
         (false, false) => format!("not comparable while traffic runs ({frames} apart)"),
         (false, true) => format!("NOT BALANCED: {frames} unaccounted for"),
     }
+}
+
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
 }
 
 fn ports(status: &Status) -> Table {
@@ -228,6 +268,7 @@ fn workers(status: &Status) -> Table {
         Left("STATE"),
         Right("GENERATION"),
         Right("FLOWS"),
+        Right("FRAGMENTS"),
         Right("BURSTS"),
         Right("SLEEPS"),
     ]);
@@ -240,6 +281,7 @@ fn workers(status: &Status) -> Table {
             if worker.alive { "runs".into() } else { "STOPPED".into() },
             worker.generation.to_string(),
             worker.flows.to_string(),
+            worker.fragments_held.to_string(),
             worker.bursts.to_string(),
             worker.sleeps.to_string(),
         ]);
@@ -279,6 +321,7 @@ fn print_flows(flows: &Flows, out: &mut dyn Write) -> io::Result<()> {
         Left("TO"),
         Left("DESTINATION"),
         Left("RULE"),
+        Left("CLASS"),
         Right("IDLE"),
         Right("EXPIRES IN"),
     ]);
@@ -291,12 +334,33 @@ fn print_flows(flows: &Flows, out: &mut dyn Write) -> io::Result<()> {
             or_dash(flow.headers.to.as_deref()),
             destination(&flow.headers),
             or_dash(flow.rule.as_deref()),
+            flow.class.clone(),
             seconds(flow.idle_seconds),
             seconds(flow.expires_in_seconds),
         ]);
     }
     let listed = flows.flows.len();
     writeln!(out, "{} open of {}, {listed} listed", flows.open, flows.capacity)?;
+    table.print(out)
+}
+
+fn print_top(top: &TopFlows, by: TopBy, out: &mut dyn Write) -> io::Result<()> {
+    let heading = match by {
+        TopBy::Source => "SOURCE",
+        TopBy::Rule => "RULE",
+    };
+    let mut table = Table::new([Left(heading), Right("FLOWS")]);
+    for of in &top.top {
+        let name = match by {
+            TopBy::Source => of.source.as_deref(),
+            TopBy::Rule => of.rule.as_deref(),
+        };
+        table.row([or_dash(name), of.flows.to_string()]);
+    }
+    writeln!(out, "{} open of {}, {} listed", top.open, top.capacity, top.top.len())?;
+    if let (Some(generation), Some(others @ 1..)) = (top.generation, top.others) {
+        writeln!(out, "{others} not judged by generation {generation} yet")?;
+    }
     table.print(out)
 }
 

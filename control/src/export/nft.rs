@@ -11,6 +11,7 @@
 //! The words are those of nft(8) 1.0; the file replaces the table `inet bulkhead` in one
 //! transaction, so it can be loaded again.
 
+mod conditions;
 mod zones;
 
 use crate::diagnostic::printable;
@@ -29,13 +30,9 @@ pub type Interfaces = BTreeMap<String, Vec<String>>;
 ///
 /// Matches on link-layer addresses are asked of Ethernet only, so that the zero addresses of the
 /// loopback interface pass.
-const MALFORMED: [(&str, &str); 30] = [
+const MALFORMED: [(&str, &str); 27] = [
     ("ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00", "source MAC a group, IEEE 802.3"),
     ("ether saddr 00:00:00:00:00:00", "source MAC zero"),
-    ("ip frag-off & 0x3fff != 0", "fragment"),
-    // A fragment header of a whole packet is none of a fragment (RFC 6946).
-    ("frag frag-off != 0", "fragment"),
-    ("frag more-fragments 1", "fragment"),
     ("ip frag-off & 0x8000 != 0", "IPv4 reserved flag, RFC 791"),
     ("ip hdrlength > 5", "IPv4 options"),
     ("ip saddr 0.0.0.1-0.255.255.255", "address of this network, RFC 1122"),
@@ -72,7 +69,7 @@ const MALFORMED: [(&str, &str); 30] = [
 /// A zone without interfaces stays a variable that nothing defines: nft refuses the file until
 /// `--define` does, so that no rule is loaded that silently matches nothing.
 ///
-/// `hardened` adds what a strict gateway drops: malformed packets, fragments, and packets that
+/// `hardened` adds what a strict gateway drops: malformed packets, and packets that
 /// connection tracking finds no place for.
 pub fn ruleset(policy: &Policy, interfaces: &Interfaces, hardened: bool) -> String {
     let used = Used::by(policy);
@@ -164,6 +161,12 @@ fn header(text: &mut String, policy: &Policy, interfaces: &Interfaces, used: &Us
         text.push_str(
             "#\n# A router is who frames are sent to: `ether daddr` is the address of its own \
              interface\n# here, where a gateway on the wire sees that of the next hop.\n",
+        );
+    }
+    if policy.rules().iter().any(|rule| rule.conditions.fragment == Some(true)) {
+        text.push_str(
+            "#\n# Connection tracking puts fragments together before rules are asked: those for \
+             fragments\n# match nothing here.\n",
         );
     }
     text.push('\n');
@@ -400,8 +403,6 @@ fn service_parts(policy: &Policy, rule: &Rule) -> Vec<Part> {
     }
     parts
 }
-
-mod conditions;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,11 @@ use crate::api;
 use crate::policy::{TCP_FLAGS, established_word, mac_text};
 use crate::protocol;
 use classifier::PacketKey;
-use dataplane::{Action, Count, DropReason, FlowRecord, PortSnapshot, QueueSnapshot, Snapshot};
+use dataplane::{
+    Action, Count, DropReason, FlowClass, FlowRecord, PortSnapshot, QueueSnapshot, RuleFlows,
+    Snapshot,
+};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,16 +40,17 @@ impl App {
             warnings: self.warnings(&snapshot),
             ports: snapshot.ports.iter().map(|port| self.port(port)).collect(),
             workers: workers(&snapshot),
-            flows: api::FlowTotals {
-                open: snapshot.flows(),
-                capacity: snapshot.flow_capacity,
-                opened: snapshot.flows_opened,
-                closed: snapshot.flows_closed,
+            flows: flow_totals(&snapshot),
+            fragments: api::FragmentTotals {
+                held: snapshot.fragments_held(),
+                incomplete: snapshot.datagrams_incomplete(),
+                capacity: snapshot.fragment_capacity,
             },
             conservation,
             memory: api::Memory {
                 table_bytes: snapshot.table_bytes as u64,
                 flow_bytes: snapshot.flow_bytes,
+                fragment_bytes: snapshot.fragment_bytes,
                 umem_bytes: snapshot.umem_bytes(),
                 handover_bytes: snapshot.handover_bytes(),
             },
@@ -93,6 +98,38 @@ impl App {
             open: snapshot.flows(),
             capacity: snapshot.flow_capacity,
             flows: records.iter().take(limit).map(flow).collect(),
+        }
+    }
+
+    /// Up to `limit` of the sources or rules with most open flows.
+    pub fn top_flows(&self, by: api::TopBy, limit: usize) -> api::TopFlows {
+        let snapshot = self.snapshot();
+        let (generation, others, top) = match by {
+            api::TopBy::Source => {
+                let sources = self.handle.top_sources(limit).into_iter();
+                let count = |source: dataplane::SourceFlows| api::FlowCount {
+                    source: Some(source_name(source.address)),
+                    rule: None,
+                    flows: source.flows,
+                };
+                (None, None, sources.map(count).collect())
+            }
+            api::TopBy::Rule => {
+                let RuleFlows { generation, rules, others } = self.handle.top_rules(limit);
+                let count = |(rule, flows)| api::FlowCount {
+                    source: None,
+                    rule: self.rule_id(generation, rule),
+                    flows,
+                };
+                (Some(generation), Some(others), rules.into_iter().map(count).collect())
+            }
+        };
+        api::TopFlows {
+            open: snapshot.flows(),
+            capacity: snapshot.flow_capacity,
+            generation,
+            others,
+            top,
         }
     }
 
@@ -252,6 +289,32 @@ fn policy_status(revision: &Arc<Revision>) -> api::PolicyStatus {
     }
 }
 
+fn flow_totals(snapshot: &Snapshot) -> api::FlowTotals {
+    api::FlowTotals {
+        open: snapshot.flows(),
+        classes: api::FlowClasses {
+            half_open: snapshot.flows_of(FlowClass::HalfOpen),
+            one_sided: snapshot.flows_of(FlowClass::OneSided),
+            established: snapshot.flows_of(FlowClass::Established),
+            closing: snapshot.flows_of(FlowClass::Closing),
+        },
+        capacity: snapshot.flow_capacity,
+        opened: snapshot.flows_opened,
+        closed: snapshot.flows_closed,
+        evicted: snapshot.flows_evicted,
+        bytes_per_flow_v4: snapshot.bytes_per_flow_v4,
+        bytes_per_flow_v6: snapshot.bytes_per_flow_v6,
+    }
+}
+
+/// What counts as one source: an IPv4 address, or the IPv6 /64 that begins with `address`.
+fn source_name(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(prefix) => format!("{prefix}/64"),
+    }
+}
+
 fn workers(snapshot: &Snapshot) -> Vec<api::WorkerStatus> {
     let status = |worker: &dataplane::WorkerSnapshot| api::WorkerStatus {
         worker: worker.worker,
@@ -262,7 +325,9 @@ fn workers(snapshot: &Snapshot) -> Vec<api::WorkerStatus> {
         alive: worker.alive,
         bursts: worker.bursts,
         sleeps: worker.sleeps,
-        flows: worker.flows,
+        flows: worker.open_flows(),
+        fragments_held: worker.fragments_held,
+        datagrams_incomplete: worker.datagrams_incomplete,
     };
     snapshot.workers.iter().map(status).collect()
 }
@@ -343,8 +408,13 @@ mod tests {
             rules: Vec::new(),
             flow_capacity: 0,
             flow_bytes: 0,
+            bytes_per_flow_v4: 0,
+            bytes_per_flow_v6: 0,
             flows_opened: 0,
             flows_closed: 0,
+            flows_evicted: 0,
+            fragment_capacity: 0,
+            fragment_bytes: 0,
         }
     }
 

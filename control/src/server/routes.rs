@@ -5,7 +5,7 @@ use super::refusal::Refusal;
 use super::serve::Peer;
 use crate::api::{
     ApiError, Applied, ApplyQuery, Drops, Flows, ListQuery, MAX_LIST, MAX_POLICY_BYTES, Rules,
-    Status,
+    Status, TopFlows, TopQuery,
 };
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -39,6 +39,7 @@ fn endpoints() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(status))
         .routes(routes!(rules))
         .routes(routes!(flows))
+        .routes(routes!(top_flows))
         .routes(routes!(drops))
         .routes(routes!(apply))
         .routes(routes!(openapi))
@@ -76,8 +77,23 @@ async fn flows(
     State(app): State<Arc<App>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Flows>, Refusal> {
-    let limit = limit(query)?;
+    let Query(query) = query.map_err(bad_query)?;
+    let limit = limit(query.limit)?;
     read(app, move |app| app.flows(limit)).await
+}
+
+/// The sources that opened most of the open flows, or the rules that allow most of them.
+#[utoipa::path(get, path = "/v1/flows/top", params(TopQuery), responses(
+    (status = 200, body = TopFlows),
+    (status = 400, description = "A parameter is wrong", body = ApiError),
+))]
+async fn top_flows(
+    State(app): State<Arc<App>>,
+    query: Result<Query<TopQuery>, QueryRejection>,
+) -> Result<Json<TopFlows>, Refusal> {
+    let Query(query) = query.map_err(bad_query)?;
+    let limit = limit(query.limit)?;
+    read(app, move |app| app.top_flows(query.by, limit)).await
 }
 
 /// What was dropped, by port and reason, and the last packets that were.
@@ -89,7 +105,8 @@ async fn drops(
     State(app): State<Arc<App>>,
     query: Result<Query<ListQuery>, QueryRejection>,
 ) -> Result<Json<Drops>, Refusal> {
-    let limit = limit(query)?;
+    let Query(query) = query.map_err(bad_query)?;
+    let limit = limit(query.limit)?;
     read(app, move |app| app.drops(limit)).await
 }
 
@@ -145,9 +162,8 @@ fn bad_query(rejection: QueryRejection) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, rejection.body_text())
 }
 
-fn limit(query: Result<Query<ListQuery>, QueryRejection>) -> Result<usize, Refusal> {
-    let Query(query) = query.map_err(bad_query)?;
-    let limit = query.limit.unwrap_or(DEFAULT_LIST);
+fn limit(asked: Option<usize>) -> Result<usize, Refusal> {
+    let limit = asked.unwrap_or(DEFAULT_LIST);
     if limit > MAX_LIST {
         let message = format!("limit {limit} is more than {MAX_LIST}");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, message));

@@ -7,8 +7,8 @@ use control::policy::{Compiler, Policy, ZoneMap};
 use control::server::{App, Revision, Server, Serving};
 use dataplane::{
     AttachMode, Count, DropReason, DropRecord, FlowClass, FlowRecord, GatewayHandle, Link,
-    PassReason, PortSnapshot, PublishError, Published, QueueSnapshot, RuleHits, Snapshot,
-    SocketStatistics, SourceFlows, Table, WorkerSnapshot,
+    PassReason, PortSnapshot, PublishError, Published, QueueSnapshot, RuleFlows, RuleHits,
+    Snapshot, SocketStatistics, SourceFlows, Table, WorkerSnapshot,
 };
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -84,7 +84,7 @@ pub struct State {
     pub workers: Vec<WorkerSnapshot>,
     pub flows: Vec<FlowRecord>,
     pub top_sources: Vec<SourceFlows>,
-    pub top_rules: Vec<(u32, u64)>,
+    pub top_rules: RuleFlows,
     pub drops: Vec<DropRecord>,
     /// How long a publication takes.
     pub swap: Duration,
@@ -153,8 +153,13 @@ impl GatewayHandle for Fake {
                 .collect(),
             flow_capacity: 1000,
             flow_bytes: 64_000,
+            bytes_per_flow_v4: 129,
+            bytes_per_flow_v6: 161,
             flows_opened: 9,
             flows_closed: 4,
+            flows_evicted: 1,
+            fragment_capacity: 4096,
+            fragment_bytes: 32_768,
         }
     }
 
@@ -166,8 +171,10 @@ impl GatewayHandle for Fake {
         self.state().top_sources.iter().copied().take(limit).collect()
     }
 
-    fn top_rules(&self, limit: usize) -> Vec<(u32, u64)> {
-        self.state().top_rules.iter().copied().take(limit).collect()
+    fn top_rules(&self, limit: usize) -> RuleFlows {
+        let mut top = self.state().top_rules.clone();
+        top.rules.truncate(limit);
+        top
     }
 
     fn recent_drops(&self, limit: usize) -> Vec<DropRecord> {
@@ -254,7 +261,10 @@ fn app_with(mut compiler: Compiler, policy: &str) -> (Arc<Fake>, Arc<App>) {
         generation: 1,
         bursts: 70,
         sleeps: 3,
-        flows: 2 + worker as u64,
+        // Half-open, one-sided, established, closing: 2 of the first worker, 3 of the second.
+        flows: [0, 1, 1, worker as u64],
+        fragments_held: 3 + worker as u64,
+        datagrams_incomplete: 1 + worker as u64,
         umem_bytes: 1 << 24,
         handover_bytes: 1 << 22,
         alive: true,
@@ -285,8 +295,11 @@ fn app_with(mut compiler: Compiler, policy: &str) -> (Arc<Fake>, Arc<App>) {
             idle: Duration::from_secs(2),
             expires_in: Duration::from_secs(7438),
         }],
-        top_sources: vec![SourceFlows { address: [10, 0, 0, 1].into(), flows: 1 }],
-        top_rules: vec![(0, 1)],
+        top_sources: vec![
+            SourceFlows { address: [10, 77, 1, 10].into(), flows: 3 },
+            SourceFlows { address: "fd77:1::".parse().unwrap(), flows: 2 },
+        ],
+        top_rules: RuleFlows { generation: 1, rules: vec![(2, 3), (0, 1)], others: 1 },
         drops: vec![
             DropRecord {
                 age: Duration::from_millis(1500),

@@ -69,7 +69,7 @@ pub use table::FlowTable;
 pub use wheel::{MAX_TIMEOUT, ticks, timeout_ticks};
 #[cfg(feature = "af-xdp")]
 pub use {
-    report::{RuleCounts, Top},
+    report::{BytesPerFlow, RuleCounts, Top},
     sources::Source,
     wheel::time,
 };

@@ -20,7 +20,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The word for it in JSON.
+    /// The word for it in JSON and labels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Class::HalfOpen => "half_open",
@@ -30,8 +30,10 @@ impl Class {
         }
     }
 
+    /// How many there are.
+    pub const COUNT: usize = 4;
     /// All of them, by number.
-    pub const ALL: [Class; 4] =
+    pub const ALL: [Class; Class::COUNT] =
         [Class::HalfOpen, Class::OneSided, Class::Established, Class::Closing];
 }
 

@@ -17,7 +17,7 @@ const TOGETHER: usize = 64;
 /// Slots of the wheel handled when a newcomer finds the table full.
 const FULL_BUDGET: usize = 8;
 /// Rings of kinds: free slots, and each class by family.
-const KINDS: usize = 1 + 2 * Class::ALL.len();
+const KINDS: usize = 1 + 2 * Class::COUNT;
 /// The ring of free slots.
 const FREE: usize = 0;
 

@@ -158,11 +158,6 @@ impl Wheel {
         assert_eq!(self.occupied, [0; LEVELS]);
         (self.clock, self.position) = (tick, tick);
     }
-
-    #[cfg(test)]
-    pub fn position(&self) -> u64 {
-        self.position
-    }
 }
 
 #[inline]

@@ -233,6 +233,11 @@ impl<F> Ended<F> {
         let room = config.max_frames as usize + BURST;
         Ended { whole: Vec::with_capacity(room), dropped: Vec::with_capacity(room) }
     }
+
+    /// Bytes reserved; the frames themselves lie elsewhere.
+    pub fn memory_usage(&self) -> usize {
+        self.whole.capacity() * size_of::<F>() + self.dropped.capacity() * size_of::<Dropped<F>>()
+    }
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ pub use start::StartError;
 pub use xdp::XdpError;
 
 use crate::counters::{PortSnapshot, QueueSnapshot, Snapshot, SocketStatistics, WorkerSnapshot};
-use crate::flowtable::{RuleCounts, Source, Top};
+use crate::flowtable::{BytesPerFlow, RuleCounts, Source, Top};
 use crate::gateway::{
     DropRecord, FlowRecord, GatewayConfig, GatewayHandle, MAX_QUEUES, OnExit, PublishError,
-    Published, SourceFlows,
+    Published, RuleFlows, SourceFlows,
 };
 use crate::handover::Link;
 use crate::live::interface::Interface;
@@ -46,6 +46,7 @@ pub struct Gateway {
     stop: Arc<AtomicBool>,
     on_exit: OnExit,
     flow_capacity: u64,
+    fragment_capacity: u64,
 }
 
 /// A port as control sees it.
@@ -66,6 +67,8 @@ struct WorkerHandle {
     core: Option<usize>,
     umem_bytes: u64,
     flow_bytes: u64,
+    bytes_per_flow: BytesPerFlow,
+    fragment_bytes: u64,
     /// The gateway's port for each of the worker's.
     ports: Vec<usize>,
     /// Duplicates of its sockets' descriptors, in the same order.
@@ -160,7 +163,9 @@ impl Gateway {
             generation: self.publisher.acknowledged(number),
             bursts: common.bursts.get(),
             sleeps: common.sleeps.get(),
-            flows: common.flows.get(),
+            flows: std::array::from_fn(|class| common.flows[class].get()),
+            fragments_held: worker.tally.reassembling(),
+            datagrams_incomplete: common.datagrams_incomplete.get(),
             umem_bytes: worker.umem_bytes,
             handover_bytes: worker
                 .ways_out
@@ -255,6 +260,10 @@ impl GatewayHandle for Gateway {
         let sum = |each: fn(&WorkerTally) -> u64| {
             self.workers.iter().map(|worker| each(&worker.tally)).sum()
         };
+        // The workers' tables are all of one size.
+        let per_flow = |of: fn(&BytesPerFlow) -> usize| {
+            self.workers.first().map_or(0, |worker| of(&worker.bytes_per_flow) as u64)
+        };
         Snapshot {
             generation: table.generation(),
             entries: table.entries(),
@@ -264,8 +273,13 @@ impl GatewayHandle for Gateway {
             rules,
             flow_capacity: self.flow_capacity,
             flow_bytes: self.workers.iter().map(|worker| worker.flow_bytes).sum(),
+            bytes_per_flow_v4: per_flow(BytesPerFlow::v4),
+            bytes_per_flow_v6: per_flow(BytesPerFlow::v6),
             flows_opened: sum(|tally| tally.common.flows_opened.get()),
             flows_closed: sum(|tally| tally.common.flows_closed.get()),
+            flows_evicted: sum(|tally| tally.common.flows_evicted.get()),
+            fragment_capacity: self.fragment_capacity,
+            fragment_bytes: self.workers.iter().map(|worker| worker.fragment_bytes).sum(),
         }
     }
 
@@ -311,11 +325,11 @@ impl GatewayHandle for Gateway {
         top.into_sorted().into_iter().map(named).collect()
     }
 
-    fn top_rules(&self, limit: usize) -> Vec<(u32, u64)> {
+    fn top_rules(&self, limit: usize) -> RuleFlows {
         let (table, _) = self.publisher.published();
-        let generation = table.generation() as u32;
+        let generation = table.generation();
         let flows = vec![0; table.rules().len()];
-        let mut counts = RuleCounts { generation, flows, others: 0 };
+        let mut counts = RuleCounts { generation: generation as u32, flows, others: 0 };
         for worker in &self.workers {
             let mut start = Some(0);
             while let Some(slot) = start {
@@ -330,7 +344,8 @@ impl GatewayHandle for Gateway {
         for (rule, flows) in (0..).zip(counts.flows).filter(|(_, flows)| *flows > 0) {
             top.offer(flows, rule);
         }
-        top.into_sorted().into_iter().map(|(flows, rule)| (rule, flows)).collect()
+        let rules = top.into_sorted().into_iter().map(|(flows, rule)| (rule, flows)).collect();
+        RuleFlows { generation, rules, others: counts.others }
     }
 
     fn recent_drops(&self, limit: usize) -> Vec<DropRecord> {

@@ -269,6 +269,7 @@ fn launch<E>(
                 stop,
                 on_exit: config.on_exit,
                 flow_capacity: u64::from(config.flows.capacity) * workers.len() as u64,
+                fragment_capacity: u64::from(config.fragments.max_frames) * workers.len() as u64,
                 workers,
             })
         }
@@ -305,6 +306,7 @@ fn spawn_workers(
         let sockets = ports.duplicate_fds()?;
         let flows = Flows::new(config.flows);
         let flow_bytes = flows.table.memory_usage() as u64;
+        let bytes_per_flow = flows.table.bytes_per_flow();
         let ways_out = (0..gateway_ports.len())
             .map(|port| handover.as_ref().map_or_else(Vec::new, |part| part.ways_out(port)))
             .collect();
@@ -322,8 +324,10 @@ fn spawn_workers(
             parse: config.parse,
             tally: tally.clone(),
         };
+        let worker = Worker::new(ports, parts);
+        let fragment_bytes = worker.fragment_bytes() as u64;
         let runner = Runner {
-            worker: Worker::new(ports, parts),
+            worker,
             wire,
             queue,
             gateway_ports: gateway_ports.to_vec(),
@@ -343,6 +347,8 @@ fn spawn_workers(
             core: pinned,
             umem_bytes: umem_bytes(&config.rings),
             flow_bytes,
+            bytes_per_flow,
+            fragment_bytes,
             ports: gateway_ports.to_vec(),
             sockets,
             ways_out,

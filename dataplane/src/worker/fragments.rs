@@ -48,6 +48,7 @@ impl<P: Ports> Worker<P> {
         let now = self.ports.now();
         self.fragments.drain(&mut self.ended);
         self.drop_ended(now);
+        self.commit_tables();
     }
 
     #[cold]

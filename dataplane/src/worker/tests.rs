@@ -10,6 +10,7 @@ mod model;
 
 use super::*;
 use crate::flows::FlowConfig;
+use crate::flowtable::Class;
 use crate::ports::memory::MemoryPorts;
 use crate::testing::{arp, ethernet, frame, icmp, table, tcp, tcp_at, udp};
 use crate::verdict::{Action, DropReason as D, PassReason};
@@ -138,6 +139,11 @@ impl Lab {
         u64::from(self.worker.flows.table.flows())
     }
 
+    /// Flows as they are counted: half-open, one-sided, established, closing.
+    fn classes(&self) -> [u64; Class::COUNT] {
+        std::array::from_fn(|class| self.tally.common.flows[class].get())
+    }
+
     /// Flows opened so far.
     fn opened(&self) -> u64 {
         self.worker.flows.table.counts().opened
@@ -175,7 +181,7 @@ fn an_allowed_packet_opens_a_flow_and_its_reply_passes() {
     assert_eq!(lab.send(LEFT, tcp_to_server(ACK)), BY_FLOW);
     assert_eq!(lab.table.hits(), [3]);
     assert_eq!(lab.flows(), 1);
-    assert_eq!(lab.tally.common.flows.get(), 1);
+    assert_eq!(lab.classes(), [0, 0, 1, 0]);
     lab.assert_conserved();
 }
 
@@ -405,6 +411,7 @@ fn a_full_flow_table_keeps_what_is_established() {
     assert_eq!(lab.send(LEFT, there(1, SYN)), BY_RULE);
     assert_eq!(lab.send(LEFT, there(2, SYN)), BY_RULE);
     assert_eq!(lab.send(LEFT, there(3, SYN)), BY_RULE, "the oldest half-open one gives way");
+    assert_eq!(lab.tally.common.flows_evicted.get(), 1);
     assert_eq!(lab.send(RIGHT, back(1, SYN | ACK)), Outcome::Drop(D::TcpNotOpen));
     for port in [2, 3] {
         assert_eq!(lab.send(RIGHT, back(port, SYN | ACK)), BY_FLOW);
@@ -414,6 +421,28 @@ fn a_full_flow_table_keeps_what_is_established() {
     assert_eq!(lab.send(LEFT, there(2, ACK)), BY_FLOW);
     assert_eq!(lab.table.hits(), [9]);
     lab.assert_conserved();
+}
+
+#[test]
+fn flows_are_counted_by_how_far_they_are() {
+    let rules = [web_only(), vec![("dns", towards_servers(17, 53), Action::Allow)]].concat();
+    let mut lab = Lab::new(&rules);
+    assert_eq!(lab.send(LEFT, tcp_to_server(SYN)), BY_RULE);
+    assert_eq!(lab.classes(), [1, 0, 0, 0]);
+    let question = frame(CLIENT, SERVER, 17, &udp(1000, 53, &[]));
+    assert_eq!(lab.send(LEFT, question), BY_RULE);
+    assert_eq!(lab.classes(), [1, 1, 0, 0]);
+    assert_eq!(lab.send(RIGHT, tcp_to_client(SYN | ACK)), BY_FLOW);
+    assert_eq!(lab.send(LEFT, tcp_to_server(ACK)), BY_FLOW);
+    assert_eq!(lab.classes(), [0, 1, 1, 0]);
+    assert_eq!(lab.send(LEFT, tcp_to_server(RST)), BY_FLOW);
+    assert_eq!(lab.classes(), [0, 1, 0, 1]);
+    // And without a burst, when they expire: UDP without an answer sooner than a closed connection.
+    lab.worker.ports.set_clock(121 * SECOND);
+    lab.worker.keep_house();
+    assert_eq!(lab.classes(), [0, 0, 0, 1]);
+    assert_eq!(lab.tally.common.flows_closed.get(), 1);
+    assert_eq!(lab.tally.common.flows_evicted.get(), 0);
 }
 
 #[test]

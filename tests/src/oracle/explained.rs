@@ -125,6 +125,14 @@ pub const ROWS: &[Row] = &[
         applies: |case| case.has_broken_chunks(),
     },
     Row {
+        id: "DHCP server",
+        stricter: Some(World::Gateway),
+        sentence: "Messages of DHCP servers come only from those that a zone names, or their clients \
+                   get somebody else's configuration. The exported rules leave them to the policy.",
+        source: "RFC 2131; RFC 8415; RFC 7610",
+        applies: |case| case.is_from_dhcp_server(),
+    },
+    Row {
         id: "TTL",
         stricter: Some(World::Nftables),
         sentence: "A router drops a packet that arrives with TTL or hop limit 1; a wire does not \

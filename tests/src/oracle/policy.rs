@@ -203,8 +203,11 @@ impl Policy {
 
     /// The policy's text.
     pub(super) fn text(&self) -> String {
-        let mut text =
-            String::from("version: 1\nzones: { clients: {}, servers: {}, office: {} }\n");
+        // Datagrams in fragments have an oracle of their own.
+        let mut text = String::from(
+            "version: 1\nzones:\n  clients: { fragments: drop }\n  servers: { fragments: drop }\n  \
+             office: { fragments: drop }\n",
+        );
         let [a, b] = SENTINELS;
         for (section, key, prefix) in
             [("hosts", "addresses", "host"), ("networks", "networks", "net")]

@@ -53,11 +53,13 @@ fn fragments_wait_for_each_other_and_leave_in_order_by_offset() {
             if held < 2 {
                 assert!(sent.is_empty());
                 assert_eq!(lab.tally.ports[LEFT].reassembling.get(), held as u64 + 1);
+                assert_eq!(lab.tally.common.datagrams_incomplete.get(), 1);
             } else {
                 assert_eq!(sent, datagram);
             }
         }
-        assert_eq!(lab.tally.ports[LEFT].reassembling.get(), 0);
+        assert_eq!(lab.tally.reassembling(), 0);
+        assert_eq!(lab.tally.common.datagrams_incomplete.get(), 0);
         assert_eq!((lab.flows(), lab.table.hits()), (1, vec![3]));
         // Its answer belongs to the flow that it opened.
         assert_eq!(lab.send(RIGHT, frame(SERVER, CLIENT, 17, &udp(53, 1000, &[]))), BY_FLOW);
@@ -128,7 +130,21 @@ fn fragments_whose_datagram_does_not_get_whole_end_with_their_timeout() {
     lab.worker.keep_house();
     assert_eq!(drops(&lab, D::FragmentTimeout), 1);
     lab.assert_conserved();
-    assert_eq!(lab.tally.ports[LEFT].reassembling.get(), 0);
+    assert_eq!(lab.tally.reassembling(), 0);
+    assert_eq!(lab.tally.common.datagrams_incomplete.get(), 0);
+}
+
+#[test]
+fn a_worker_that_stops_gives_up_what_it_holds() {
+    let mut lab = Lab::new(&dns());
+    let first = |src| pieces(src, SERVER, 17, &udp(1000, 53, &[7; 92]), &[24, 64]);
+    let held = [first(CLIENT)[0].clone(), first(CLIENT)[1].clone(), first("10.0.0.2")[0].clone()];
+    assert!(burst(&mut lab, LEFT, &held).is_empty());
+    assert_eq!((lab.tally.reassembling(), lab.tally.common.datagrams_incomplete.get()), (3, 2));
+    lab.worker.give_up_fragments();
+    assert_eq!((lab.tally.reassembling(), lab.tally.common.datagrams_incomplete.get()), (0, 0));
+    assert_eq!(drops(&lab, D::FragmentTimeout), 3);
+    lab.assert_conserved();
 }
 
 #[test]

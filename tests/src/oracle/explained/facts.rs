@@ -159,6 +159,19 @@ impl<'a> Case<'a> {
         false
     }
 
+    /// Whether it is UDP to where DHCP clients listen, or an answer to where servers and relays do.
+    pub(super) fn is_from_dhcp_server(&self) -> bool {
+        let Some((protocol::UDP, datagram)) = self.upper() else { return false };
+        let kind = datagram.get(8);
+        match be16(datagram, 2) {
+            Some(68) => self.v4().is_some(),
+            Some(546) => self.v6().is_some(),
+            Some(67) => self.v4().is_some() && kind == Some(&2),
+            Some(547) => self.v6().is_some() && matches!(kind, Some(2 | 7 | 10 | 13)),
+            _ => false,
+        }
+    }
+
     pub(super) fn is_neighbour_discovery(&self) -> bool {
         self.v6().is_some_and(|h| {
             h[6] == protocol::ICMPV6 && h[7] == 255 && matches!(h.get(40), Some(135 | 136))
