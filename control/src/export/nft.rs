@@ -30,13 +30,15 @@ pub type Interfaces = BTreeMap<String, Vec<String>>;
 ///
 /// Matches on link-layer addresses are asked of Ethernet only, so that the zero addresses of the
 /// loopback interface pass.
-const MALFORMED: [(&str, &str); 27] = [
+const MALFORMED: [(&str, &str); 29] = [
     ("ether saddr & 01:00:00:00:00:00 != 00:00:00:00:00:00", "source MAC a group, IEEE 802.3"),
     ("ether saddr 00:00:00:00:00:00", "source MAC zero"),
     ("ip frag-off & 0x8000 != 0", "IPv4 reserved flag, RFC 791"),
     ("ip hdrlength > 5", "IPv4 options"),
     ("ip saddr 0.0.0.1-0.255.255.255", "address of this network, RFC 1122"),
     ("ip daddr 0.0.0.0/8", "address of this network, RFC 1122"),
+    ("ip saddr 240.0.0.0/4", "reserved address, RFC 6890"),
+    ("ip daddr 240.0.0.0-255.255.255.254", "reserved address, RFC 6890"),
     ("ip6 saddr ::ffff:0:0/96", "IPv4-mapped address, RFC 4291"),
     ("ip6 daddr ::ffff:0:0/96", "IPv4-mapped address, RFC 4291"),
     ("ip6 daddr ::", "unspecified address, RFC 4291"),

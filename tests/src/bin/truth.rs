@@ -19,8 +19,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// What is compared when nothing is said.
 const PACKETS: u64 = 10_000_000;
 const POLICIES: u64 = 1_000;
-/// Classes in which the two agree.
-const CLASSES: [Class; 4] = [Class::Udp, Class::Icmp, Class::TcpHandshake, Class::Protocols];
+/// All classes.
+const CLASSES: [Class; 7] = [
+    Class::Udp,
+    Class::Icmp,
+    Class::TcpHandshake,
+    Class::Protocols,
+    Class::TcpState,
+    Class::IcmpState,
+    Class::Mutations,
+];
 /// Time between two lines of progress.
 const STEP: Duration = Duration::from_secs(5);
 

@@ -4,6 +4,7 @@
 //! A row says which of the two drops the packet, and of which packets: what is not exactly so stays
 //! unexplained.
 
+mod connections;
 mod facts;
 
 use super::packet::{End, protocol};
@@ -17,6 +18,8 @@ pub(super) struct Case<'a> {
     pub frame: &'a [u8],
     /// What its script sent before it.
     pub earlier: Vec<(End, &'a [u8])>,
+    /// What of it both let through.
+    pub passed: Vec<(End, &'a [u8])>,
     /// The one that dropped it.
     pub stricter: World,
 }
@@ -123,6 +126,44 @@ pub const ROWS: &[Row] = &[
                    wherever a length leads, and ends in silence where there is none.",
         source: "RFC 9260, 3.2 and 3.3",
         applies: |case| case.has_broken_chunks(),
+    },
+    Row {
+        id: "old segment",
+        stricter: Some(World::Gateway),
+        sentence: "A segment that lies further back than the largest window, by its data or by what \
+                   it acknowledges, is none that its receiver waits for: whoever guessed it is not \
+                   let in. Connection tracking passes it and learns nothing from it.",
+        source: "RFC 9293, 3.10.7.4; RFC 5961, 5.2; Linux, tcp_in_window",
+        applies: |case| case.lies_behind_the_window(),
+    },
+    Row {
+        id: "numbers of a handshake",
+        stricter: Some(World::Gateway),
+        sentence: "A SYN-ACK acknowledges the SYN and, sent again, repeats its own number. Connection \
+                   tracking ignores one that does not, and passes it.",
+        source: "RFC 9293, 3.10.7.3; RFC 5961, 4.2",
+        applies: |case| case.is_foreign_syn_ack(),
+    },
+    Row {
+        id: "SCTP before the cookie",
+        stricter: Some(World::Gateway),
+        sentence: "An association begins with INIT, INIT ACK, COOKIE ECHO and COOKIE ACK, and carries \
+                   nothing before the cookie is echoed. Connection tracking passes other chunks \
+                   without effect.",
+        source: "RFC 9260, 5.1",
+        applies: |case| case.comes_before_the_cookie(),
+    },
+    Row {
+        id: "neighbour discovery",
+        stricter: Some(World::Gateway),
+        sentence: "A message that every receiver must ignore, and one that claims another's address. \
+                   nftables looks into none of them.",
+        source: "RFC 4861, 6.1 and 7.1; RFC 4443",
+        applies: |case| {
+            let discovers = |message: &[u8]| matches!(message.first(), Some(133..=137));
+            case.upper()
+                .is_some_and(|(number, message)| number == protocol::ICMPV6 && discovers(message))
+        },
     },
     Row {
         id: "DHCP server",

@@ -136,10 +136,15 @@ impl Report {
         let step = &played.script.steps[nth];
         let (stricter, name) =
             if passed[0] { (World::Nftables, "nftables") } else { (World::Gateway, "Bulkhead") };
-        let earlier = played.sent().take_while(|(earlier, _)| *earlier < nth);
-        let earlier = earlier.map(|(earlier, _)| &played.script.steps[earlier]);
-        let earlier = earlier.map(|step| (step.from, &*step.frame)).collect();
-        let case = Case { from: step.from, frame: &step.frame, earlier, stricter };
+        let before = || played.sent().take_while(|(earlier, _)| *earlier < nth);
+        let frame = |earlier: usize| {
+            let step = &played.script.steps[earlier];
+            (step.from, &*step.frame)
+        };
+        let earlier = before().map(|(earlier, _)| frame(earlier)).collect();
+        let both = before().filter(|(_, passed)| *passed == [true, true]);
+        let passed = both.map(|(earlier, _)| frame(earlier)).collect();
+        let case = Case { from: step.from, frame: &step.frame, earlier, passed, stricter };
         if let Some(row) = explained::find(&case) {
             if let Some((_, count)) = self.explained.iter_mut().find(|(id, _)| *id == row.id) {
                 *count += 1;

@@ -11,9 +11,9 @@ const EXTENSIONS: [u8; 4] = [0, 43, 44, 60];
 type Chain<'a> = (Vec<(u8, &'a [u8])>, u8, &'a [u8]);
 
 /// One end of a packet with ports: address and port.
-type EndOf<'a> = (&'a [u8], &'a [u8]);
+pub(super) type EndOf<'a> = (&'a [u8], &'a [u8]);
 
-fn be16(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn be16(bytes: &[u8], at: usize) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?])))
 }
 
@@ -206,7 +206,13 @@ impl<'a> Case<'a> {
     pub(super) fn answers_from_the_wrong_side(&self) -> bool {
         let Some((src, dst)) = self.ends() else { return false };
         self.earlier.iter().any(|&(from, frame)| {
-            let earlier = Case { from, frame, earlier: Vec::new(), stricter: self.stricter };
+            let earlier = Case {
+                from,
+                frame,
+                earlier: Vec::new(),
+                passed: Vec::new(),
+                stricter: self.stricter,
+            };
             from == self.from && earlier.ends() == Some((dst, src))
         })
     }
@@ -216,14 +222,20 @@ impl<'a> Case<'a> {
     pub(super) fn answers_what_ah_carries(&self) -> bool {
         let Some((src, dst)) = self.addresses() else { return false };
         self.earlier.iter().any(|&(from, frame)| {
-            let earlier = Case { from, frame, earlier: Vec::new(), stricter: self.stricter };
+            let earlier = Case {
+                from,
+                frame,
+                earlier: Vec::new(),
+                passed: Vec::new(),
+                stricter: self.stricter,
+            };
             let is_ah = earlier.v6().is_some()
                 && earlier.upper().is_some_and(|(number, _)| number == protocol::AH);
             is_ah && from != self.from && earlier.addresses() == Some((dst, src))
         })
     }
 
-    fn ends(&self) -> Option<(EndOf<'a>, EndOf<'a>)> {
+    pub(super) fn ends(&self) -> Option<(EndOf<'a>, EndOf<'a>)> {
         let ((src, dst), (number, header)) = (self.addresses()?, self.upper()?);
         let has_ports = matches!(number, protocol::TCP | protocol::UDP | protocol::SCTP);
         let ports = header.get(..4).filter(|_| has_ports)?;

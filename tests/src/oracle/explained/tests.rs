@@ -9,7 +9,7 @@ fn frame(src: &str, dst: &str, ports: (u16, u16)) -> Vec<u8> {
 }
 
 fn row_of(frame: &[u8], stricter: World) -> Option<&'static str> {
-    let case = Case { from: End::Left, frame, earlier: Vec::new(), stricter };
+    let case = Case { from: End::Left, frame, earlier: Vec::new(), passed: Vec::new(), stricter };
     find(&case).map(|row| row.id)
 }
 
@@ -204,9 +204,9 @@ fn sound_tcp_options_explain_nothing() {
 fn chunks_that_fill_the_packet_explain_nothing() {
     let broken = Some("SCTP chunks");
     for (chunks, row) in [
-        (&[10, 0, 0, 8, 1, 2, 3, 4][..], None),
-        (&[10, 0, 0, 7, 1, 2, 3, 0], None),
-        (&[11, 0, 0, 4, 0, 0, 0, 4], None),
+        (&[6, 0, 0, 8, 1, 2, 3, 4][..], None),
+        (&[6, 0, 0, 7, 1, 2, 3, 0], None),
+        (&[6, 0, 0, 4, 0, 0, 0, 4], None),
         (&[10, 0, 0, 9, 1, 2, 3, 4], broken),
         (&[10, 0, 0, 3], broken),
         (&[11, 0, 0, 4, 0, 0], broken),
@@ -244,7 +244,7 @@ fn an_answer_is_explained_where_the_request_had_an_authentication_header() {
         (&plain, End::Right, None),
     ] {
         let (earlier, stricter) = (vec![(from, &**request)], World::Gateway);
-        let case = Case { from: End::Left, frame: &answer, earlier, stricter };
+        let case = Case { from: End::Left, frame: &answer, earlier, passed: Vec::new(), stricter };
         assert_eq!(find(&case).map(|row| row.id), row);
     }
 }
@@ -267,7 +267,99 @@ fn an_answer_is_from_the_wrong_side_when_its_request_came_from_there() {
     ] {
         let earlier = vec![(asked_from, &*request)];
         let stricter = World::Gateway;
-        let case = Case { from: End::Left, frame: answer, earlier, stricter };
+        let case = Case { from: End::Left, frame: answer, earlier, passed: Vec::new(), stricter };
         assert_eq!(find(&case).map(|row| row.id), row);
     }
+}
+
+/// A TCP segment between the two, the first of which is on the left.
+fn segment(own: bool, flags: u8, [seq, ack]: [u32; 2], window: u16, options: &[u8]) -> Vec<u8> {
+    let [src, dst] = if own { ["10.0.0.1", "10.0.0.2"] } else { ["10.0.0.2", "10.0.0.1"] };
+    let ports = if own { [0, 1, 0, 2] } else { [0, 2, 0, 1] };
+    let mut tcp = ports.to_vec();
+    tcp.extend(seq.to_be_bytes());
+    tcp.extend(ack.to_be_bytes());
+    tcp.extend([(5 + options.len() as u8 / 4) << 4, flags]);
+    tcp.extend(window.to_be_bytes());
+    tcp.extend([0; 4]);
+    tcp.extend(options);
+    let mut frame = frame(src, dst, (1, 2));
+    frame.truncate(L3 + 20);
+    frame.extend(&tcp);
+    frame[L3 + 9] = protocol::TCP;
+    frame[L3 + 2..L3 + 4].copy_from_slice(&(20 + tcp.len() as u16).to_be_bytes());
+    frame
+}
+
+#[test]
+fn a_segment_is_explained_by_its_connection_only() {
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    let handshake = |scale: &[u8]| {
+        [
+            (End::Left, segment(true, SYN, [1000, 0], 500, scale)),
+            (End::Right, segment(false, SYN | ACK, [9000, 1001], 100, scale)),
+            (End::Left, segment(true, ACK, [1001, 9001], 500, &[])),
+        ]
+    };
+    let row = |before: &[(End, Vec<u8>)], frame: &[u8]| {
+        let passed: Vec<_> = before.iter().map(|(from, frame)| (*from, &**frame)).collect();
+        let case = |stricter| Case {
+            from: End::Left,
+            frame,
+            earlier: passed.clone(),
+            passed: passed.clone(),
+            stricter,
+        };
+        assert_eq!(find(&case(World::Nftables)).map(|row| row.id), None);
+        find(&case(World::Gateway)).map(|row| row.id)
+    };
+    let plain = handshake(&[]);
+    let own = |flags, seq, ack| segment(true, flags, [seq, ack], 500, &[]);
+    let old = Some("old segment");
+    // The other end lets 100 be sent at once, and this one 500.
+    assert_eq!(row(&plain, &own(ACK, 901, 9001)), None);
+    assert_eq!(row(&plain, &own(ACK, 900, 9001)), old);
+    assert_eq!(row(&plain, &own(ACK, 1001, 8501)), None);
+    assert_eq!(row(&plain, &own(ACK, 1001, 8500)), old);
+    assert_eq!(row(&plain, &own(ACK, 2000, 9900)), None, "ahead is another matter");
+    assert_eq!(row(&plain[..0], &own(ACK, 900, 9001)), None, "it has no connection");
+    // Windows of SYNs are not scaled, that of the last acknowledgement is.
+    let scaled = handshake(&[1, 3, 3, 1]);
+    assert_eq!(row(&scaled, &own(ACK, 1001, 8001)), None);
+    assert_eq!(row(&scaled, &own(ACK, 1001, 8000)), old);
+    let numbers = Some("numbers of a handshake");
+    let back = [(End::Right, segment(false, SYN, [9000, 0], 100, &[]))];
+    assert_eq!(row(&back, &own(SYN | ACK, 1000, 9001)), None);
+    assert_eq!(row(&back, &own(SYN | ACK, 1000, 9000)), numbers);
+    let answered = [back[0].clone(), (End::Left, own(SYN | ACK, 1000, 9001))];
+    assert_eq!(row(&answered, &own(SYN | ACK, 1000, 9001)), None, "it is sent again");
+    assert_eq!(row(&answered, &own(SYN | ACK, 1001, 9001)), numbers);
+}
+
+#[test]
+fn sctp_is_explained_before_the_cookie_is_echoed() {
+    let packet = |chunk: u8| {
+        let mut frame = frame("10.0.0.1", "10.0.0.2", (1, 2));
+        frame.truncate(L3 + 24);
+        frame[L3 + 9] = protocol::SCTP;
+        frame.extend([0; 8]);
+        frame.extend([chunk, 0, 0, 4]);
+        frame[L3 + 3] = (frame.len() - L3) as u8;
+        frame
+    };
+    let echoed = packet(10);
+    let row = |chunk, passed: Vec<(End, &[u8])>| {
+        let (frame, stricter) = (packet(chunk), World::Gateway);
+        let case = Case { from: End::Left, frame: &frame, earlier: vec![], passed, stricter };
+        find(&case).map(|row| row.id)
+    };
+    for chunk in [0, 3, 7, 11] {
+        assert_eq!(row(chunk, vec![]), Some("SCTP before the cookie"), "{chunk}");
+        assert_eq!(row(chunk, vec![(End::Right, &*echoed)]), None, "{chunk}");
+    }
+    let acknowledged = packet(2);
+    assert_eq!(row(6, vec![]), None);
+    assert_eq!(row(10, vec![]), Some("SCTP before the cookie"));
+    assert_eq!(row(10, vec![(End::Right, &*acknowledged)]), None);
 }
