@@ -20,7 +20,7 @@ case(
 )
 case(
     "the server answers what was not asked",
-    server(ip_back() / TCP(sport=80, dport=port(), flags="SA"), "policy_default"),
+    server(ip_back() / TCP(sport=80, dport=port(), flags="SA"), "tcp_not_open"),
 )
 
 

@@ -302,23 +302,28 @@ fn fragmentation_case(lab: &Lab, target: &str, number: usize) -> Result<()> {
     if ended { Ok(()) } else { Err(Error::new(output.describe())) }
 }
 
-/// Runs every case of `fragmentation6` against each of `targets`.
+/// Runs every case of `fragmentation6` against each of `targets`: first the large pings, as a source
+/// has room for so many incomplete datagrams and the other cases leave many.
 fn fragmentation(lab: &Lab, targets: &[&str]) -> Result<()> {
-    std::thread::scope(|scope| {
-        let mut threads = Vec::new();
-        for &target in targets {
-            threads.push(scope.spawn(move || {
-                LARGE.iter().try_for_each(|number| fragmentation_case(lab, target, *number))
-            }));
-            // Each mostly sleeps.
-            let others = (1..=FRAGMENTATION.len()).filter(|number| !LARGE.contains(number));
-            let start = |number| scope.spawn(move || fragmentation_case(lab, target, number));
-            threads.extend(others.map(start));
-        }
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().map_err(|_| Error::new("a case's thread panicked"))?
+    let all = |cases: &[&[usize]]| {
+        std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for &target in targets {
+                let run = move |cases: &[usize]| {
+                    cases.iter().try_for_each(|number| fragmentation_case(lab, target, *number))
+                };
+                threads.extend(cases.iter().map(|&cases| scope.spawn(move || run(cases))));
+            }
+            threads.into_iter().try_for_each(|thread| {
+                thread.join().map_err(|_| Error::new("a case's thread panicked"))?
+            })
         })
-    })
+    };
+    all(&[&LARGE])?;
+    // Each mostly sleeps.
+    let others: Vec<_> =
+        (1..=FRAGMENTATION.len()).filter(|number| !LARGE.contains(number)).collect();
+    all(&others.chunks(1).collect::<Vec<_>>())
 }
 
 #[test]
@@ -336,7 +341,13 @@ fn fragmentation6_gets_past_only_with_whole_datagrams() -> Result<()> {
         wrong.extend(differences(&FRAGMENTATION, allowed, &arrived));
         arrived.retain(|label, _| !(1..=FRAGMENTATION.len()).contains(label));
         let large = arrived.remove(&0).unwrap_or_default();
-        if large != if allowed { LARGE_FRAMES } else { 0 } {
+        // Now and then fragmentation6 sends a ping with a wrong checksum, which is to be dropped.
+        let expected = match (allowed, gateway.dropped_for("icmp_checksum")? >= 54) {
+            (true, false) => vec![LARGE_FRAMES],
+            (true, true) => vec![LARGE_FRAMES, LARGE_FRAMES / 2],
+            (false, _) => vec![0],
+        };
+        if !expected.contains(&large) {
             wrong.push(format!("{large} frames of the large pings to {target}"));
         }
         wrong.extend(arrived.iter().map(|(label, n)| format!("{n} frames of label {label}")));
