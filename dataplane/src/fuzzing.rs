@@ -4,7 +4,7 @@
 /// The parser: [`parse`](parse::parse) and what it says of a frame.
 pub mod parse {
     pub use crate::parse::{
-        Arp, Content, Echo, Fragment, Icmp, IpPacket, L4, Parsed, TcpSegment, parse,
+        Arp, Content, Echo, Fragment, Icmp, IpPacket, L4, Parsed, SctpPacket, TcpSegment, parse,
     };
 }
 

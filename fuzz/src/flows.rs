@@ -45,8 +45,8 @@ pub struct Id {
     protocol: Protocol,
     family: Family,
     /// The lower end first, or of an echo the one that asks.
-    first: (u128, u16, u8),
-    second: (u128, u16, u8),
+    first: (u128, u16, u16),
+    second: (u128, u16, u16),
     vlan: u32,
 }
 

@@ -5,8 +5,8 @@
 
 use crate::seal::seal;
 use classifier::Family;
-use dataplane::fuzzing::parse::{Content, IpPacket, L4, Parsed, parse};
-use dataplane::{Checksums, DropReason, FrameView, Ipv4Options, ParseOptions};
+use dataplane::fuzzing::parse::{Content, IpPacket, L4, Parsed, SctpPacket, parse};
+use dataplane::{Checksums, DropReason, FrameView, Ipv4Options, ParseOptions, Tunnels};
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 /// Bytes before the frame: checksums and what is repaired, options that pass, bytes that a snap
@@ -60,6 +60,7 @@ const LOOSEST: ParseOptions = ParseOptions {
     ipv6_hop_by_hop_options: true,
     ipv6_source_routes: true,
     ipv6_unknown_headers: true,
+    inside: Tunnels::NONE,
 };
 
 const IPV4_OPTIONS: [Ipv4Options; 5] = [
@@ -94,6 +95,7 @@ impl Asked {
             ipv6_hop_by_hop_options: bit(what, 5),
             ipv6_source_routes: bit(what, 6),
             ipv6_unknown_headers: bit(what, 7),
+            inside: Tunnels::NONE,
         };
         Asked {
             options,
@@ -157,7 +159,7 @@ fn assert_transport(packet: &IpPacket) {
             assert_eq!((packet.src_port, packet.dst_port), (icmp.kind.into(), icmp.code.into()));
             assert!(icmp.echo.is_none() || !icmp.is_error, "an echo that is an error");
         }
-        L4::Sctp { chunk, tag } => {
+        L4::Sctp(SctpPacket { chunk, tag, .. }) => {
             assert!(packet.protocol == 132 && packet.l4_len >= 16 && (chunk == 1) == (tag == 0));
         }
         L4::None => assert!(!matches!(packet.protocol, 6 | 132)),

@@ -12,7 +12,7 @@
 //! association with several addresses begins to use another path (RFC 9260, 5.4); its tags are
 //! learnt from it and its answer.
 
-pub(crate) use crate::parse::SctpPacket;
+pub use crate::parse::SctpPacket;
 use crate::verdict::DropReason;
 
 /// Chunk types (RFC 9260, 3.2).
