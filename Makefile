@@ -4,7 +4,7 @@
 CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help build demo test truth lint pcaps bench bench-classifier fuzz clean
+.PHONY: help build demo test truth fragmentations lint pcaps bench bench-classifier fuzz clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 18
@@ -23,6 +23,10 @@ test: build ## Every test: unit, property, replay, end-to-end in network namespa
 truth: build ## The same packets through nftables; PACKETS=10000000 POLICIES=1000 SEED=, ARGS='--classes ...'
 	@scripts/install-deps test
 	@$(CARGO) run --locked --release -q -p bulkhead-tests --bin truth -- $(ARGS)
+
+fragmentations: build ## Datagrams in random fragments to a Linux receiver; DATAGRAMS=1000000 QUEUES=1 SEED=
+	@scripts/install-deps test
+	@$(CARGO) run --locked --release -q -p bulkhead-tests --bin fragmentations
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build

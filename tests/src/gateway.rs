@@ -47,6 +47,8 @@ pub struct GatewayOptions {
     pub metrics: Option<&'static str>,
     /// Most flows.
     pub flows: Option<u32>,
+    /// Most frames of fragments that are held.
+    pub held: Option<u32>,
     /// EtherTypes that pass unjudged.
     pub ethertypes: Vec<u16>,
     /// Path of the control socket, instead of one in the laboratory's directory.
@@ -83,6 +85,12 @@ impl GatewayOptions {
         line("workers", Some(format!("{{ poll: {poll}{busy_poll} }}")));
         line("metrics", self.metrics.map(|listen| format!("{{ listen: \"{listen}\" }}")));
         line("flows", self.flows.map(|n| format!("{{ capacity: {n} }}")));
+        line("rings", self.held.map(|n| format!("{{ frames: {} }}", 2 * n)));
+        let held = |n: u32| {
+            let max_bytes = 2048 * u64::from(n);
+            format!("{{ max_frames: {n}, max_bytes: {max_bytes}, max_datagrams: {n} }}")
+        };
+        line("fragments", self.held.map(held));
         let types: Vec<_> = self.ethertypes.iter().map(|t| format!("{t:#06x}")).collect();
         line("ethertypes", (!types.is_empty()).then(|| format!("[{}]", types.join(", "))));
         text

@@ -14,8 +14,10 @@
 pub mod capture;
 pub mod clients;
 pub mod crafted;
+pub mod endurance;
 mod error;
 pub mod exposition;
+pub mod fragmentations;
 pub mod frames;
 pub mod gateway;
 mod lab;

@@ -5,6 +5,7 @@
 //! `SEED` scale and repeat it. `--table` adds what became of each kind of packet. `truth --rows`
 //! prints the explained differences as `tests/DIFFERENCES.md` has them.
 
+use lab::endurance::{catch_interrupts, interrupted, number, seed};
 use lab::need::{Need, missing};
 use lab::oracle::explained::differences;
 use lab::oracle::{Class, Options, Report, run};
@@ -12,9 +13,7 @@ use lab::{Error, Result};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// What is compared when nothing is said.
 const PACKETS: u64 = 10_000_000;
@@ -31,13 +30,6 @@ const CLASSES: [Class; 7] = [
 ];
 /// Time between two lines of progress.
 const STEP: Duration = Duration::from_secs(5);
-
-/// Set by SIGINT and SIGTERM: the comparison then ends with its next policy, and cleans up.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-extern "C" fn interrupt(_signal: libc::c_int) {
-    INTERRUPTED.store(true, Ordering::Relaxed);
-}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -92,33 +84,17 @@ fn wanted(arguments: &[String]) -> Option<Wanted> {
     Some(Wanted::Comparison { classes, table })
 }
 
-/// The number that the environment gives for `name`.
-fn number(name: &str, default: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => {
-            u64::from_str(&text).map_err(|_| Error::new(format!("{name}={text} is not a number")))
-        }
-        Err(_) => Ok(default),
-    }
-}
-
 /// Whether all differences are explained.
 fn compare(classes: Vec<Class>, table: bool) -> Result<bool> {
     if let Some(why) = missing(&[Need::Gateway, Need::Program("nft")]) {
         return Err(Error::new(why));
     }
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        let handler = interrupt as extern "C" fn(libc::c_int);
-        // SAFETY: the handler stores into an atomic and does nothing else, which a signal handler
-        // may do.
-        unsafe { libc::signal(signal, handler as libc::sighandler_t) };
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    catch_interrupts();
     let options = Options {
         packets: number("PACKETS", PACKETS)?,
         policies: number("POLICIES", POLICIES)?,
         classes,
-        seed: number("SEED", now.as_micros() as u64)?,
+        seed: seed()?,
     };
     let names: Vec<_> = options.classes.iter().map(|class| class.as_str()).collect();
     println!(
@@ -134,7 +110,7 @@ fn compare(classes: Vec<Class>, table: bool) -> Result<bool> {
             last = Instant::now();
             progress(report, &options);
         }
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if interrupted() {
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())

@@ -13,12 +13,12 @@
 
 pub mod explained;
 mod mutations;
-mod packet;
+pub(crate) mod packet;
 mod policy;
 mod report;
 mod rounds;
 mod scripts;
-mod socket;
+pub(crate) mod socket;
 mod strays;
 mod worlds;
 

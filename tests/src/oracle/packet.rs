@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// IP protocol numbers (IANA).
-pub(super) mod protocol {
+pub(crate) mod protocol {
     pub const ICMP: u8 = 1;
     pub const TCP: u8 = 6;
     pub const UDP: u8 = 17;
@@ -14,8 +14,8 @@ pub(super) mod protocol {
     pub const SCTP: u8 = 132;
 }
 
-pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
-pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// Where the network header of an untagged frame begins.
 pub(super) const L3: usize = 14;
@@ -97,14 +97,14 @@ impl Datagram {
 }
 
 /// A UDP datagram without its checksum (RFC 768).
-pub(super) fn udp(src_port: u16, dst_port: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn udp(src_port: u16, dst_port: u16, payload: &[u8]) -> Vec<u8> {
     let mut body = [src_port, dst_port, 8 + payload.len() as u16, 0].map(u16::to_be_bytes).concat();
     body.extend(payload);
     body
 }
 
 /// An ICMP or ICMPv6 message without its checksum.
-pub(super) fn icmp(kind: u8, code: u8, rest: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn icmp(kind: u8, code: u8, rest: u32, payload: &[u8]) -> Vec<u8> {
     let mut body = vec![kind, code, 0, 0];
     body.extend(rest.to_be_bytes());
     body.extend(payload);
@@ -112,7 +112,7 @@ pub(super) fn icmp(kind: u8, code: u8, rest: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// TCP flags (RFC 9293, 3.1).
-pub(super) mod flag {
+pub(crate) mod flag {
     pub const FIN: u8 = 0x01;
     pub const SYN: u8 = 0x02;
     pub const RST: u8 = 0x04;
@@ -123,7 +123,7 @@ pub(super) mod flag {
 
 /// A TCP segment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Segment<'a> {
+pub(crate) struct Segment<'a> {
     pub ports: (u16, u16),
     pub seq: u32,
     pub ack: u32,
@@ -136,7 +136,7 @@ pub(super) struct Segment<'a> {
 
 impl Segment<'_> {
     /// Without its checksum.
-    pub(super) fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = [self.ports.0, self.ports.1].map(u16::to_be_bytes).concat();
         body.extend(self.seq.to_be_bytes());
         body.extend(self.ack.to_be_bytes());
@@ -172,7 +172,7 @@ pub(super) fn seal(frame: &mut [u8]) {
 }
 
 /// Makes the IPv4 header checksum right (RFC 791).
-pub(super) fn seal_ip(frame: &mut [u8]) {
+pub(crate) fn seal_ip(frame: &mut [u8]) {
     if be16(frame, 12) != Some(ETHERTYPE_IPV4) {
         return;
     }
@@ -234,14 +234,14 @@ fn seal_sctp(frame: &mut [u8], at: usize) {
     frame[at + 8..at + 12].copy_from_slice(&(!crc).to_le_bytes());
 }
 
-fn sum(start: u32, bytes: &[u8]) -> u32 {
+pub(crate) fn sum(start: u32, bytes: &[u8]) -> u32 {
     let words =
         bytes.chunks(2).map(|c| u32::from(c[0]) << 8 | c.get(1).map_or(0, |b| u32::from(*b)));
     start + words.sum::<u32>()
 }
 
 /// The Internet checksum (RFC 1071).
-fn checksum(start: u32, bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(start: u32, bytes: &[u8]) -> u16 {
     let mut sum = sum(start, bytes);
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -308,7 +308,7 @@ fn put_together(packet: &mut [u8]) -> Option<usize> {
 }
 
 /// Hexadecimal digits, for messages.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

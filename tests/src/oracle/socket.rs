@@ -14,7 +14,7 @@ const RECEIVE_BUFFER: libc::c_int = 16 << 20;
 
 /// A packet socket that sends out of one interface and hears what arrives there, whatever it is.
 #[derive(Debug)]
-pub(super) struct PacketSocket {
+pub(crate) struct PacketSocket {
     fd: OwnedFd,
     buffers: Vec<[u8; ROOM]>,
 }
@@ -24,7 +24,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub(super) fn open(lab: &Lab, side: Side, interface: &str) -> Result<PacketSocket> {
+    pub(crate) fn open(lab: &Lab, side: Side, interface: &str) -> Result<PacketSocket> {
         let fd = in_namespace(lab, side, || packet_socket(interface))?;
         Ok(PacketSocket { fd, buffers: vec![[0; ROOM]; BATCH] })
     }
@@ -33,7 +33,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// What the kernel answers when it refuses one.
-    pub(super) fn send(&self, frames: &[&[u8]]) -> io::Result<()> {
+    pub(crate) fn send(&self, frames: &[&[u8]]) -> io::Result<()> {
         let mut rest = frames;
         while !rest.is_empty() {
             let now = &rest[..rest.len().min(BATCH)];
@@ -127,7 +127,7 @@ fn messages(parts: &mut [libc::iovec]) -> Vec<libc::mmsghdr> {
 ///
 /// # Errors
 /// What the kernel answers.
-pub(super) fn flush_conntrack(lab: &Lab, side: Side) -> Result<()> {
+pub(crate) fn flush_conntrack(lab: &Lab, side: Side) -> Result<()> {
     in_namespace(lab, side, || {
         // nlmsghdr, then nfgenmsg; without attributes, a deletion is of everything
         // (linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h).
@@ -163,7 +163,7 @@ pub(super) fn flush_conntrack(lab: &Lab, side: Side) -> Result<()> {
 ///
 /// # Errors
 /// What the kernel answers.
-pub(super) fn counters(lab: &Lab, side: Side) -> Result<String> {
+pub(crate) fn counters(lab: &Lab, side: Side) -> Result<String> {
     in_namespace(lab, side, || {
         // Of the thread: the process is in another namespace.
         let read = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
@@ -173,7 +173,7 @@ pub(super) fn counters(lab: &Lab, side: Side) -> Result<String> {
 
 /// Runs `work` in the namespace of `side`, on a thread of its own: the namespace belongs to the
 /// thread, and ends with it; sockets stay in the namespace they were made in.
-fn in_namespace<T: Send>(
+pub(crate) fn in_namespace<T: Send>(
     lab: &Lab,
     side: Side,
     work: impl FnOnce() -> io::Result<T> + Send,
@@ -231,6 +231,6 @@ fn packet_socket(interface: &str) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
